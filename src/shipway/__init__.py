@@ -1,0 +1,1 @@
+"""Shipway takes a trained model to production and keeps it honest."""
