@@ -236,6 +236,7 @@ class Cell(Struct, frozen=True):
     propensity: int
     """Challenger's probability at exposure, basis points."""
     arm: Literal["champion", "challenger"]
+    version: int
     outcome: str
     n: int
     latency_us: tuple[int, ...] = ()

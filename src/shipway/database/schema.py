@@ -122,8 +122,14 @@ endpoint = Table(
     Column("name", Text, primary_key=True),
     Column("model", Text, nullable=False),
     Column("champion", Integer, nullable=False),
+    Column("previous", Integer),  # the champion before, for an instant rollback
+    Column("variants", Text, nullable=False),  # JSON list of terms.Variant: what servers are told
+    Column("rollout", Text, nullable=False, server_default=""),
+    Column("restart", Integer, nullable=False, server_default="0"),
     Column("settings", Text, nullable=False, server_default="{}"),  # JSON of endpoint.EndpointSettings
-    Column("policies", Text, nullable=False, server_default="{}"),  # JSON {"rollout": toml text, "monitor": ..., "retrain": ..., "gate": ...}
+    Column(
+        "policies", Text, nullable=False, server_default="{}"
+    ),  # JSON {"rollout": toml text, "monitor": ..., "retrain": ..., "gate": ...}
     Column("revision", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
 )
@@ -145,7 +151,9 @@ rollout = Table(
     Column("started_at", Float, nullable=False),
     Column("step_started_at", Float, nullable=False),
     Column("ended_at", Float),
-    Column("latest", Text, nullable=False, server_default="{}"),  # JSON of the newest rollout.Decision, for status pages
+    Column(
+        "latest", Text, nullable=False, server_default="{}"
+    ),  # JSON of the newest rollout.Decision, for status pages
     Column("history", Text, nullable=False, server_default="[]"),  # JSON list of thinned points for the charts
     Index(None, "project", "endpoint", "state"),
 )
@@ -211,7 +219,7 @@ inbox = Table(  # what collectors put down and the committer picks up
     Column("rows", Integer, nullable=False),
     Column("first_at", Float, nullable=False),
     Column("last_at", Float, nullable=False),
-    Column("profiles", LargeBinary, nullable=False),  # msgpack of profile deltas by (digest, variant, window)
+    Column("profiles", LargeBinary, nullable=False),  # msgpack of profile deltas by (digest, variant, bucket)
     Column("received_at", Float, nullable=False),
     Column("committed_at", Float),
 )
@@ -223,7 +231,9 @@ profile = Table(  # sums of profile deltas, folded when their segment is committ
     Column("endpoint", Text, primary_key=True),
     Column("digest", Text, primary_key=True),
     Column("variant", Text, primary_key=True),
-    Column("window", Integer, primary_key=True),  # start, Unix seconds // window length of the endpoint's monitor
+    Column(
+        "bucket", Integer, primary_key=True
+    ),  # start of a stretch of `profile_bucket_s`, Unix seconds; monitors add buckets to windows
     Column("rows", Integer, nullable=False),
     Column("counts", LargeBinary, nullable=False),
 )
@@ -250,7 +260,7 @@ monitor_state = Table(
     Column("endpoint", Text, primary_key=True),
     Column("digest", Text, primary_key=True),  # of the version whose reference is compared with
     Column("policy_digest", Text, nullable=False),
-    Column("window", Integer, nullable=False),  # last window that was taken in
+    Column("window", Float, nullable=False),  # end of the last window that was taken in, Unix seconds
     Column("state", LargeBinary, nullable=False),
     Column("summary", Text, nullable=False, server_default="{}"),  # JSON for pages and `monitor status`
 )

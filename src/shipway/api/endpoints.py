@@ -1,0 +1,144 @@
+"""Endpoints: what runs, deploy, settings, instant rollback."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Response
+from msgspec import Struct
+
+from shipway import rollout
+from shipway.api.call import Admin, Call, answer, body
+from shipway.endpoint import EndpointRow, EndpointSettings, SqlEndpoints, compose
+from shipway.errors import Rejected
+from shipway.registry import SqlRegistry
+from shipway.settings import Settings
+from shipway.terms import name, ref
+
+router = APIRouter(tags=["endpoints"])
+
+POLICIES = ("gate", "rollout", "monitor", "retrain")
+
+
+class Deployment(Struct, forbid_unknown_fields=True):
+    """Which version answers everyone, and under which rules."""
+
+    ref: str
+    settings: dict[str, Any] = {}
+    policies: dict[str, str] = {}
+    """gate, rollout, monitor or retrain -> text of the policy file."""
+
+
+class EndpointChange(Struct, forbid_unknown_fields=True):
+    """What to change; what is not named stays."""
+
+    settings: dict[str, Any] = {}
+    policies: dict[str, str] = {}
+
+
+class Reason(Struct, forbid_unknown_fields=True):
+    """Why, for the ledger."""
+
+    why: str = ""
+
+
+def server_address(settings: Settings) -> str:
+    """Return where this installation's own server answers."""
+    host = "127.0.0.1" if settings.server_host in ("0.0.0.0", "::") else settings.server_host  # noqa: S104 - compared, not bound
+    return f"http://[{host}]:{settings.server_port}" if ":" in host else f"http://{host}:{settings.server_port}"
+
+
+def shown(call: Call, row: EndpointRow) -> dict[str, object]:
+    """Render an endpoint."""
+    fields: dict[str, object] = msgspec.to_builtins(row)
+    return {**fields, "url": f"{server_address(call.platform.settings)}/v2/models/{row.name}/infer"}
+
+
+@router.get("/v1/endpoints")
+def list_endpoints(call: Admin) -> Response:
+    """List endpoints."""
+    with call.platform.database.read() as tx:
+        rows = SqlEndpoints(tx).all(call.project)
+    return answer({"endpoints": [shown(call, row) for row in rows]})
+
+
+@router.get("/v1/endpoints/{endpoint}")
+def show_endpoint(call: Admin, endpoint: str) -> Response:
+    """Show one endpoint: champion, variants, settings, policies."""
+    with call.platform.database.read() as tx:
+        row = SqlEndpoints(tx).get(call.project, name(endpoint, "endpoint"))
+    return answer(shown(call, row))
+
+
+@router.put("/v1/endpoints/{endpoint}")
+def deploy(call: Admin, endpoint: str, wanted: Annotated[Deployment, Depends(body(Deployment))]) -> Response:
+    """Make a version answer everyone at an endpoint, at once; the endpoint is made where there is none.
+
+    A version on trial is what `POST .../rollouts` is for.
+    """
+    with call.platform.database.transaction() as tx:
+        endpoints = SqlEndpoints(tx)
+        before = endpoints.find(call.project, name(endpoint, "endpoint"))
+        settings = changed(before.settings if before else EndpointSettings(), wanted.settings)
+        policies = {**(before.policies if before else {}), **checked(wanted.policies)}
+        version = SqlRegistry(tx).resolve(call.project, ref(wanted.ref))
+        rollout.deploy(
+            tx, project=call.project, endpoint=endpoint, version_row=version, settings=settings,
+            policies=policies, actor=call.actor, now=call.now,
+        )  # fmt: skip
+        row = endpoints.get(call.project, endpoint)
+    return answer(shown(call, row))
+
+
+@router.patch("/v1/endpoints/{endpoint}")
+def change_endpoint(call: Admin, endpoint: str, wanted: Annotated[EndpointChange, Depends(body(EndpointChange))]) -> Response:
+    """Change settings and policy files of an endpoint; what is not named stays."""
+    with call.platform.database.transaction() as tx:
+        endpoints = SqlEndpoints(tx)
+        before = endpoints.get(call.project, name(endpoint, "endpoint"))
+        if wanted.settings:
+            endpoints.set_settings(call.project, endpoint, changed(before.settings, wanted.settings), by=call.actor, now=call.now)
+        if wanted.policies:
+            endpoints.set_policies(call.project, endpoint, {**before.policies, **checked(wanted.policies)}, by=call.actor, now=call.now)
+        compose(tx, call.now)
+        row = endpoints.get(call.project, endpoint)
+    return answer(shown(call, row))
+
+
+@router.post("/v1/endpoints/{endpoint}/rollback")
+def roll_back_endpoint(call: Admin, endpoint: str, reason: Annotated[Reason, Depends(body(Reason))]) -> Response:
+    """Return all traffic to the champion; where no rollout runs, to the champion before it."""
+    with call.platform.database.transaction() as tx:
+        rollout.rollback_endpoint(tx, call.project, name(endpoint, "endpoint"), call.actor, call.now)
+        row = SqlEndpoints(tx).get(call.project, endpoint)
+    return answer(shown(call, row))
+
+
+def changed(before: EndpointSettings, wanted: dict[str, Any]) -> EndpointSettings:
+    """Return settings with the named ones replaced.
+
+    Raises:
+        Rejected: there is no such setting, or it does not take such a value.
+    """
+    known = {field.name for field in msgspec.structs.fields(EndpointSettings)}
+    for unknown in sorted(set(wanted) - known):
+        raise Rejected(f"endpoints have no setting {unknown!r}", fix=f"settings are {', '.join(sorted(known))}")
+    try:
+        return msgspec.convert({**msgspec.to_builtins(before), **wanted}, EndpointSettings)
+    except msgspec.ValidationError as exc:
+        raise Rejected(f"a setting of the endpoint does not fit: {exc}", fix="see `shipway endpoint set --help`") from exc
+
+
+def checked(policies: dict[str, str]) -> dict[str, str]:
+    """Return policy files if each parses.
+
+    Raises:
+        Rejected: a name is none of gate, rollout, monitor and retrain, or a file does not parse.
+    """
+    from shipway import gate, monitor, retrain  # noqa: PLC0415 - only deployments need them
+
+    parsers = {"gate": gate.parse_policy, "rollout": rollout.parse_policy, "monitor": monitor.parse_policy, "retrain": retrain.parse_policy}
+    for kind, text in policies.items():
+        if kind not in parsers:
+            raise Rejected(f"there is no policy called {kind!r}", fix=f"policies are {', '.join(POLICIES)}")
+        parsers[kind](text)
+    return policies

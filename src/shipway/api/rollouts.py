@@ -1,0 +1,105 @@
+"""Rollouts: plan, start, follow, steer, verify."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Response
+from msgspec import Struct
+from sqlalchemy import Connection, select
+
+from shipway import rollout
+from shipway.api.call import Admin, Call, answer, body
+from shipway.api.endpoints import Reason
+from shipway.database.schema import rollout as table
+from shipway.endpoint import SqlEndpoints
+from shipway.errors import Missing
+from shipway.registry import SqlRegistry
+from shipway.terms import name, ref
+
+router = APIRouter(tags=["rollouts"])
+
+Action = Literal["approve", "promote", "rollback", "pause", "resume"]
+ACTIONS: dict[str, Callable[..., Any]] = {
+    "approve": rollout.approve, "promote": rollout.promote, "rollback": rollout.rollback,
+    "pause": rollout.pause, "resume": rollout.resume,
+}  # fmt: skip
+
+
+class Trial(Struct, forbid_unknown_fields=True):
+    """Which version goes on trial, and by which rules."""
+
+    ref: str
+    policy: str | None = None
+    """Text of a rollout.toml; the endpoint's own, or the default, where null."""
+
+
+@router.post("/v1/endpoints/{endpoint}/rollouts")
+def start_rollout(call: Admin, endpoint: str, trial: Annotated[Trial, Depends(body(Trial))]) -> Response:
+    """Put a version on trial: shadow first, then a growing share, then everyone, each by evidence."""
+    with call.platform.database.transaction() as tx:
+        row = SqlEndpoints(tx).get(call.project, name(endpoint, "endpoint"))
+        challenger = SqlRegistry(tx).resolve(call.project, ref(trial.ref))
+        policy = trial.policy if trial.policy is not None else row.policies.get("rollout", "")
+        started = rollout.start(
+            tx, project=call.project, endpoint=endpoint, challenger=challenger, policy_text=policy, actor=call.actor, now=call.now
+        )
+    return answer({"id": started}, 201)
+
+
+@router.get("/v1/rollouts")
+def list_rollouts(call: Admin, endpoint: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
+    """List rollouts, newest first."""
+    wanted = select(table).where(table.c.project == call.project).order_by(table.c.started_at.desc()).limit(limit)
+    if endpoint is not None:
+        wanted = wanted.where(table.c.endpoint == name(endpoint, "endpoint"))
+    with call.platform.database.read() as tx:
+        rows = [_summary(dict(row)) for row in tx.execute(wanted).mappings()]
+    return answer({"rollouts": rows})
+
+
+def _summary(row: dict[str, Any]) -> dict[str, Any]:
+    latest = msgspec.json.decode(row.pop("latest"))
+    row.pop("history")
+    row.pop("policy")
+    return {**row, "latest": latest}
+
+
+@router.get("/v1/rollouts/{rollout_id}")
+def show_rollout(call: Admin, rollout_id: str) -> Response:
+    """Show where a rollout stands."""
+    with call.platform.database.read() as tx:
+        _own(tx, call, rollout_id)
+        return answer(rollout.status(tx, rollout_id))
+
+
+@router.get("/v1/rollouts/{rollout_id}/explain")
+def explain_rollout(call: Admin, rollout_id: str) -> Response:
+    """Explain why a rollout stands where it stands: every figure against its bar."""
+    with call.platform.database.read() as tx:
+        _own(tx, call, rollout_id)
+        return answer(rollout.explain(tx, rollout_id))
+
+
+@router.get("/v1/rollouts/{rollout_id}/verify")
+def verify_rollout(call: Admin, rollout_id: str) -> Response:
+    """Recompute every decision of a rollout from the counts in the ledger."""
+    with call.platform.database.read() as tx:
+        _own(tx, call, rollout_id)
+        return answer(rollout.verify(tx, rollout_id))
+
+
+@router.post("/v1/rollouts/{rollout_id}/{action}")
+def steer_rollout(call: Admin, rollout_id: str, action: Action, reason: Annotated[Reason, Depends(body(Reason))]) -> Response:
+    """Approve, promote, roll back, pause or resume; the ledger keeps who and why."""
+    with call.platform.database.transaction() as tx:
+        _own(tx, call, rollout_id)
+        ACTIONS[action](tx, rollout_id, actor=call.actor, now=call.now, why=reason.why)
+        return answer(rollout.status(tx, rollout_id))
+
+
+def _own(tx: Connection, call: Call, rollout_id: str) -> None:
+    """Refuse a rollout of another project as if it were not there."""
+    project = tx.execute(select(table.c.project).where(table.c.id == rollout_id)).scalar()
+    if project != call.project:
+        raise Missing(f"there is no rollout {rollout_id[:40]!r}", fix="`shipway rollout status` lists them")

@@ -1,0 +1,37 @@
+"""Open the page templates: Jinja2 with escaping always on and nothing undefined let through."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from shipway.console import assets, draw, figures
+
+FOLDER = Path(__file__).parent / "html"
+
+
+def when(at: float | None, now: float, style: str = "clock") -> Markup:
+    """Write an instant in UTC, for the page's script to turn into the reader's zone; style is clock, day or full."""
+    if at is None:
+        return Markup("–")
+    shown = figures.utc(at) if style == "full" else figures.day(at) if style == "day" else figures.clock(at, now)
+    return Markup('<time datetime="{}" data-style="{}" title="{}">{}</time>').format(figures.iso(at), style, figures.utc(at), shown)
+
+
+def environment() -> Environment:
+    """Make the environment all pages are rendered in."""
+    made = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.globals.update(lamp=draw.lamp, when=when, assets=assets.VERSION, draw=draw)
+    made.filters.update(
+        count=figures.count, number=figures.number, percent=figures.percent, signed=figures.signed, start=figures.start, size=figures.size, duration=figures.duration
+    )
+    return made
+
+
+_ENVIRONMENT = environment()
+
+
+def page(template: str, **values: Any) -> str:  # noqa: ANN401 - a template takes anything
+    """Render one page."""
+    return _ENVIRONMENT.get_template(template).render(**values)

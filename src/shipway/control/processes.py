@@ -1,0 +1,233 @@
+"""Start and watch the processes of one machine: control plane, collector, server.
+
+`Processes` starts them as children, starts a dead one again, and stops them in the order that loses
+nothing: the server first (it drains), then the collector, then the control plane. Should this parent be
+killed, the kernel tells the children to stop (Linux; elsewhere they are left and `doctor` finds them).
+"""
+
+import ctypes
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+from typing import IO
+
+from shipway.client import Client
+from shipway.control.setup import control_url, server_token
+from shipway.errors import ShipwayError, Unavailable
+from shipway import settings as settings_file
+from shipway.settings import FIELDS, PREFIX, Settings
+
+log = logging.getLogger("shipway.up")
+
+ORDER = ("control", "collect", "serve")
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel for a SIGTERM when the parent goes; runs in the child, before exec."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def server_command(settings: Settings, *, name: str = "local") -> list[str]:
+    """The command line of this installation's server."""
+    return [
+        sys.executable, "-m", "shipway.wiring.server", "supervise",
+        "--home", str(settings.home), "--name", name,
+        "--host", settings.server_host, "--port", str(settings.server_port),
+        "--admin-port", str(settings.admin_port), "--workers", str(settings.workers),
+        "--control-url", settings.url or control_url(settings),
+        "--token", settings.token or server_token(settings),
+    ]  # fmt: skip
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment in which a child process loads the same settings."""
+    told = {PREFIX + name.upper(): str(getattr(settings, name)) for name in FIELDS if settings.origins[name] != "default"}
+    return {**settings_file.environment(), **told}
+
+
+def free(host: str, port: int, flag: str) -> None:
+    """Raise Unavailable if a port is in use already; port 0 is always free."""
+    if port == 0:
+        return
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as failure:
+            raise Unavailable(
+                f"port {port} on {host} cannot be used: {failure.strerror}",
+                fix=f"stop what uses it, or choose another with {flag}",
+            ) from failure
+
+
+@dataclass
+class Processes:
+    """The three processes of one machine, as children of this one. Use as a context manager."""
+
+    settings: Settings
+    tell: Callable[[str], None] = log.warning
+    """Called with a sentence when a child died and was started again."""
+    children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    outputs: dict[str, IO[bytes]] = field(default_factory=dict)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    watcher: threading.Thread | None = None
+    restarts: int = 0
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _command(self, part: str) -> list[str]:
+        if part == "serve":
+            return server_command(self.settings)
+        return [sys.executable, "-m", "shipway", part]
+
+    def _start(self, part: str) -> None:
+        if part not in self.outputs:
+            self.settings.logs.mkdir(parents=True, exist_ok=True)
+            self.outputs[part] = (self.settings.logs / f"{part}.log").open("ab")
+        self.children[part] = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+            self._command(part),
+            stdin=subprocess.DEVNULL,
+            stdout=self.outputs[part],
+            stderr=self.outputs[part],
+            env=child_environment(self.settings),
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, before any thread of the child exists
+        )
+
+    def _last_words(self, part: str) -> str:
+        try:
+            lines = (self.settings.logs / f"{part}.log").read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return " | ".join(lines[-2:])[-400:]
+
+    def wait_for(self, what: str, ready: Callable[[], bool], part: str, timeout_s: float = 30.0) -> None:
+        """Wait until `ready` says so.
+
+        Raises:
+            Unavailable: the process ended, or the time ran out; with its last words.
+        """
+        until = monotonic() + timeout_s
+        while not ready():
+            child = self.children[part]
+            if child.poll() is not None and not self.watcher:
+                words = self._last_words(part)
+                raise Unavailable(f"{what} ended with status {child.returncode} before it was ready: {words}", fix=f"see {self.settings.logs}/{part}.log")
+            if monotonic() > until:
+                raise Unavailable(f"{what} was not ready after {timeout_s:.0f} seconds: {self._last_words(part)}", fix=f"see {self.settings.logs}/{part}.log")
+            sleep(0.05)
+
+    def start(self) -> None:
+        """Start all three, each when what it needs is there, and watch them from then on.
+
+        Raises:
+            Unavailable: a port is in use, or a process did not become ready.
+        """
+        settings = self.settings
+        free(settings.control_host, settings.control_port, "--control-port")
+        free(settings.server_host, settings.server_port, "--server-port")
+        free("127.0.0.1", settings.admin_port, "--admin-port")
+        self._start("control")
+        self.wait_for("the control plane", self.control_answers, "control")
+        self._start("collect")
+        self._start("serve")
+        self.wait_for("the server", self.server_answers, "serve")
+        self.watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self.watcher.start()
+
+    def control_answers(self) -> bool:
+        """Whether the control plane answers and has made its tokens."""
+        try:
+            Client(control_url(self.settings), "").health()
+            server_token(self.settings)
+        except ShipwayError:
+            return False
+        return True
+
+    def server_answers(self) -> bool:
+        """Whether the server accepts connections."""
+        try:
+            with socket.create_connection((self.settings.server_host, self.settings.server_port), timeout=1):
+                return True
+        except OSError:
+            return False
+
+    def _watch(self) -> None:
+        pause = dict.fromkeys(ORDER, 0.1)
+        since = dict.fromkeys(ORDER, monotonic())
+        while not self.stopping.wait(0.05):
+            for part, child in list(self.children.items()):
+                status = child.poll()
+                if status is None or self.stopping.is_set():
+                    continue
+                how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+                self.tell(f"the {part} process {how}; it is started again")
+                pause[part] = 0.1 if monotonic() - since[part] > 10 else min(5.0, pause[part] * 2)
+                self.stopping.wait(pause[part])
+                if not self.stopping.is_set():
+                    since[part] = monotonic()
+                    self.restarts += 1
+                    self._start(part)
+
+    def close(self) -> None:
+        """Stop all three, the server first, and wait for them."""
+        self.stopping.set()
+        if self.watcher is not None:
+            self.watcher.join(timeout=6)
+        for part in reversed(ORDER):
+            child = self.children.get(part)
+            if child is None or child.poll() is not None:
+                continue
+            child.terminate()
+            try:
+                child.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        for output in self.outputs.values():
+            output.close()
+
+
+def serve(settings: Settings, *, name: str = "local") -> int:
+    """Run this installation's server in the foreground; returns its exit status.
+
+    Raises:
+        Unavailable: its port is in use, or no control plane has run here and no token was given.
+    """
+    free(settings.server_host, settings.server_port, "--server-port")
+    child = subprocess.Popen(server_command(settings, name=name), env=child_environment(settings))  # noqa: S603 - our own interpreter
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: child.terminate())
+    return child.wait()
+
+
+def up(settings: Settings, *, announce: Callable[["Processes"], None] | None = None) -> int:
+    """Run the whole platform on this machine until SIGTERM or SIGINT.
+
+    Args:
+        settings: where it lives and listens.
+        announce: called once everything answers, to tell the user where.
+
+    Raises:
+        Unavailable: a port is in use, or a process did not become ready.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with Processes(settings) as processes:
+        processes.start()
+        if announce is not None:
+            announce(processes)
+        stop.wait()
+    return 0

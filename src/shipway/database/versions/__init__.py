@@ -1,0 +1,1 @@
+"""One file per change of the tables; Alembic runs those that a database has not seen."""
