@@ -1,6 +1,6 @@
 """Write the reference pages from the code: settings, errors, routes, tables. `--check` fails if a page is stale.
 
-    python docs/build.py [--check]
+python docs/build.py [--check]
 """
 
 import ast
@@ -15,16 +15,25 @@ HERE = Path(__file__).parent / "reference"
 
 
 def attribute_docs(module: Any, named: str) -> list[tuple[str, str, str, str]]:
-    """Fields of a class with type, default and the prose below them: (name, type, default, prose)."""
+    """Give the fields of a class: (name, type, default, the prose below)."""
     tree = ast.parse(inspect.getsource(module))
     body = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == named).body
     rows = []
     for node, after in zip(body, [*body[1:], None], strict=True):
         if not isinstance(node, ast.AnnAssign):
             continue
-        is_prose = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
+        is_prose = (
+            isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
+        )
         prose = " ".join(after.value.value.split()) if is_prose else ""
-        rows.append((ast.unparse(node.target), ast.unparse(node.annotation), ast.unparse(node.value) if node.value else "", prose))
+        rows.append(
+            (
+                ast.unparse(node.target),
+                ast.unparse(node.annotation),
+                ast.unparse(node.value) if node.value else "",
+                prose,
+            )
+        )
     return rows
 
 
@@ -35,7 +44,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "From weakest to strongest: the default, `shipway.toml`, `SHIPWAY_<NAME>` in the environment, the command line.",
+        "From weakest to strongest: default, `shipway.toml`, `SHIPWAY_<NAME>` in the environment, command line.",
         "`shipway config show` prints every value and where it came from.",
         "",
         "| setting | environment | default | meaning |",
@@ -51,7 +60,14 @@ def errors_page() -> str:
     """Every error class, its status and exit code."""
     from shipway import errors
 
-    lines = ["# Errors", "", inspect.cleandoc(errors.__doc__ or ""), "", "| class | HTTP | exit | means |", "|---|---|---|---|"]
+    lines = [
+        "# Errors",
+        "",
+        inspect.cleandoc(errors.__doc__ or ""),
+        "",
+        "| class | HTTP | exit | means |",
+        "|---|---|---|---|",
+    ]
     for name, kind in vars(errors).items():
         if isinstance(kind, type) and issubclass(kind, errors.ShipwayError):
             lines.append(f"| `{name}` | {kind.status} | {kind.exit_code} | {(kind.__doc__ or '').splitlines()[0]} |")
@@ -65,7 +81,14 @@ def routes_page() -> str:
     from shipway.api import create_app
 
     app = create_app(SimpleNamespace(settings=None, database=None, bundles=None, lake=None, clock=lambda: 0.0))
-    lines = ["# REST routes", "", "A running control plane shows the same at `/docs`, with the form of every body.", "", "| route | does |", "|---|---|"]
+    lines = [
+        "# REST routes",
+        "",
+        "A running control plane shows the same at `/docs`, with the form of every body.",
+        "",
+        "| route | does |",
+        "|---|---|",
+    ]
     for path, methods in sorted(app.openapi()["paths"].items()):
         for method, route in methods.items():
             said = (route.get("description") or route.get("summary") or "").strip().splitlines()
@@ -75,7 +98,7 @@ def routes_page() -> str:
 
 def cli_page() -> str:
     """Every command, as `--help` prints it."""
-    done = subprocess.run([sys.executable, "-m", "shipway.cli.reference"], capture_output=True, text=True, check=True)  # noqa: S603 - our own module
+    done = subprocess.run([sys.executable, "-m", "shipway.cli.reference"], capture_output=True, text=True, check=True)
     return done.stdout
 
 

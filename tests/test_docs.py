@@ -45,7 +45,9 @@ def free_ports(n):
 
 
 def test_reference_pages_are_what_the_code_says():
-    done = subprocess.run([sys.executable, str(ROOT / "docs" / "build.py"), "--check"], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "build.py"), "--check"], capture_output=True, text=True, cwd=ROOT
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -21,8 +21,9 @@ from msgspec import Meta, Struct
 from shipway.errors import Rejected
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Seconds = Annotated[float, Meta(gt=0)]
-SecondsOrZero = Annotated[float, Meta(ge=0)]
+YEAR_S = 31_536_000  # no duration here is longer; keeps infinity out
+Seconds = Annotated[float, Meta(gt=0, le=YEAR_S)]
+SecondsOrZero = Annotated[float, Meta(ge=0, le=YEAR_S)]
 Count = Annotated[int, Meta(ge=1)]
 
 PREFIX = "SHIPWAY_"
@@ -170,16 +171,13 @@ def load(env: Mapping[str, str], toml: Path | None, **overrides: object) -> Sett
     """
     values: dict[str, object] = {"home": _default_home(env)}
     origins = dict.fromkeys(FIELDS, "default")
-    layers = [
-        (_from_file(toml), lambda _: f"{toml}"),
-        (_from_environment(env), lambda name: f"environment {PREFIX}{name.upper()}"),
-        ({k: v for k, v in overrides.items() if v is not None}, lambda name: f"option --{name.replace('_', '-')}"),
-    ]
-    for layer, origin in layers:
-        for name, value in layer.items():
-            where = origin(name)
-            values[name] = _checked(name, value, where)
-            origins[name] = where
+    given = {name: value for name, value in overrides.items() if value is not None}
+    layers = [(name, value, str(toml)) for name, value in _from_file(toml).items()]
+    layers += [(name, env[key], f"environment {key}") for name in FIELDS if env.get(key := PREFIX + name.upper())]
+    layers += [(name, value, f"option --{name.replace('_', '-')}") for name, value in given.items()]
+    for name, value, origin in layers:
+        values[name] = _checked(name, value, origin)
+        origins[name] = origin
     return msgspec.convert({**values, "origins": origins}, Settings, dec_hook=_path)
 
 
@@ -188,10 +186,6 @@ def _default_home(env: Mapping[str, str]) -> Path:
     # The XDG specification says that a relative path there is to be ignored.
     folder = Path(data) if Path(data).is_absolute() else Path(env.get("HOME") or Path.home()) / ".local" / "share"
     return folder / "shipway"
-
-
-def _from_environment(env: Mapping[str, str]) -> dict[str, object]:
-    return {name: env[key] for name in FIELDS if env.get(key := PREFIX + name.upper())}
 
 
 def _from_file(toml: Path | None) -> dict[str, object]:
@@ -212,9 +206,10 @@ def _checked(name: str, value: object, where: str) -> object:
     """Return `value` as the type of setting `name`."""
     if name not in FIELDS:
         close = difflib.get_close_matches(name, FIELDS, n=1)
+        meant = f"did you mean {close[0]!r}? " if close else ""
         raise Rejected(
             f"{name!r} from {where} is not a setting",
-            fix=f"did you mean {close[0]!r}? " * bool(close) + "`shipway config show` lists them all",
+            fix=f"{meant}`shipway config show` lists them all",
         )
     try:
         # Text comes from the environment, so "8787" is a number there; a file has numbers of its own.
@@ -225,7 +220,7 @@ def _checked(name: str, value: object, where: str) -> object:
     return converted
 
 
-def _path(wanted: type, value: Any) -> Any:
+def _path(wanted: type, value: object) -> Path:
     """Let msgspec read paths, made absolute so that a later change of folder cannot move them."""
     if wanted is Path and isinstance(value, (str, Path)):
         return Path(value).expanduser().absolute()

@@ -60,7 +60,7 @@ def name(value: str, what: str) -> str:
         return value
     shown = value if len(value) <= 40 else value[:40] + "..."
     raise Rejected(
-        f"{shown!r} cannot name a {what}",
+        f"{shown!r} cannot name {'an' if what[0] in 'aeiou' else 'a'} {what}",
         fix="use 1 to 64 of a-z, 0-9, dot, dash and underscore, starting and ending with a letter or a digit",
     )
 

@@ -192,7 +192,11 @@ def test_columns_of_different_length_are_refused():
         p.make_reference(Signature((), ()), {"a": np.zeros(2), "b": np.zeros(3)})
 
 
-@pytest.mark.parametrize("data", [b"", b"nonsense", msgspec.msgpack.encode((9, "x", 0, "<u2", b"")), p.encode(p.empty(reference()))[:-1]])  # fmt: skip
+NEWER = msgspec.msgpack.encode((9, "x", 0, "<u2", b""))
+TORN = p.encode(p.empty(reference()))[:-1]
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense", NEWER, TORN])
 def test_bytes_that_are_no_profile_are_refused(data):
     with pytest.raises(Rejected):
         p.decode(data)

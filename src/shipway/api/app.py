@@ -2,7 +2,6 @@
 
 import errno
 import logging
-from collections.abc import Iterable
 from http import HTTPStatus
 from importlib import metadata
 from typing import Any, cast
@@ -22,7 +21,16 @@ from shipway.errors import Broken, ShipwayError, Unavailable
 OPEN = frozenset({"/v1/health", "/openapi.json", "/docs", "/docs/{asset}"})
 """Routes that need no token: they tell nothing about an installation but its release and its ports."""
 
-ROUTERS = (servers.router, models.router, endpoints.router, rollouts.router, signals.router, evidence.router, tokens.router, docs.router)
+ROUTERS = (
+    servers.router,
+    models.router,
+    endpoints.router,
+    rollouts.router,
+    signals.router,
+    evidence.router,
+    tokens.router,
+    docs.router,
+)
 """Every route there is, room by room."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -53,7 +61,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _unfitting)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _crashed)
-    app.add_middleware(_Guard, hosts=_LOOPBACK if platform.settings.control_host in _LOOPBACK else ())
+    app.add_middleware(_Guard, platform=platform)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign] - the way FastAPI documents
     return app
 
@@ -86,23 +94,32 @@ async def _http(request: Request, exc: Exception) -> Response:
     if status == HTTPStatus.NOT_FOUND:
         return _error(404, "there is no such route", "see /docs for the routes there are", "Missing")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return _error(405, f"this route does not take {request.method}", "see /docs for the methods it takes", "Rejected")
+        return _error(
+            405, f"this route does not take {request.method}", "see /docs for the methods it takes", "Rejected"
+        )
     return _error(status, HTTPStatus(status).phrase.lower(), "see /docs", "Broken" if status >= 500 else "Rejected")
 
 
 async def _crashed(_request: Request, exc: Exception) -> Response:
     if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
-        return _error(503, "the disk is full; nothing was written", "free space, then send the request again", Unavailable.__name__)
+        return _error(
+            503,
+            "the disk is full; nothing was written",
+            "free space, then send the request again",
+            Unavailable.__name__,
+        )
     log.error("a request failed", exc_info=exc)
-    return _error(500, f"the control plane failed: {type(exc).__name__}", "see its log, then report it", Broken.__name__)
+    return _error(
+        500, f"the control plane failed: {type(exc).__name__}", "see its log, then report it", Broken.__name__
+    )
 
 
 class _Guard:
     """Refuses hosts that a rebound name would send, and adds the headers that keep browsers careful."""
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, platform: Platform) -> None:
         self.app = app
-        self.hosts = tuple(hosts)
+        self.platform = platform
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -115,8 +132,13 @@ class _Guard:
                 message["headers"] = [*message["headers"], *(pair for pair in _HEADERS if pair[0] not in present)]
             await send(message)
 
-        if self.hosts and _host(scope) not in self.hosts:
-            refusal = _error(403, "this address is served to this machine only", "use http://127.0.0.1 or http://localhost", "Forbidden")
+        if self.platform.settings.control_host in _LOOPBACK and _host(scope) not in _LOOPBACK:
+            refusal = _error(
+                403,
+                "this address is served to this machine only",
+                "use http://127.0.0.1 or http://localhost",
+                "Forbidden",
+            )
             await refusal(scope, receive, careful)
             return
         await self.app(scope, receive, careful)

@@ -100,7 +100,10 @@ def allow(*roles: str) -> Callable[[Request], Call]:
         platform: Platform = request.app.state.platform
         secret = bearer(request)
         if not secret:
-            raise NoToken("this route needs a token", fix="send the header `authorization: Bearer TOKEN`; `shipway up` writes one into the context file")
+            raise NoToken(
+                "this route needs a token",
+                fix="send the header `authorization: Bearer TOKEN`; `shipway up` writes one into the context file",
+            )
         now = platform.clock()
         with platform.database.read() as tx:
             try:
@@ -108,7 +111,9 @@ def allow(*roles: str) -> Callable[[Request], Call]:
             except Forbidden as exc:
                 raise NoToken(str(exc), fix=exc.fix) from exc
         if principal.role not in roles:
-            raise Forbidden(f"a token of role {principal.role} may not do this", fix=f"use a token of role {' or '.join(roles)}")
+            raise Forbidden(
+                f"a token of role {principal.role} may not do this", fix=f"use a token of role {' or '.join(roles)}"
+            )
         return Call(platform, principal, now)
 
     authorised.roles = roles  # type: ignore[attr-defined] - the API page and the test of all routes read it
@@ -180,8 +185,4 @@ def plain(value: object) -> object:
         return value.tolist()
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "_asdict"):
-        return value._asdict()
-    if hasattr(value, "_mapping"):
-        return dict(value._mapping)
     raise NotImplementedError(f"{type(value).__name__} has no JSON form")

@@ -6,11 +6,15 @@ import msgspec
 from fastapi import APIRouter, Depends, Response
 from msgspec import Struct
 
-from shipway import rollout
 from shipway.api.call import Admin, Call, answer, body
-from shipway.endpoint import EndpointRow, EndpointSettings, SqlEndpoints, compose
+from shipway.endpoint import SqlEndpoints
+from shipway.endpoint.routes import compose
+from shipway.endpoint.rows import EndpointRow, EndpointSettings
 from shipway.errors import Rejected
 from shipway.registry import SqlRegistry
+from shipway.rollout import parse_policy as parse_rollout_policy
+from shipway.rollout.deployment import deploy as roll_out
+from shipway.rollout.deployment import rollback_endpoint
 from shipway.settings import Settings
 from shipway.terms import name, ref
 
@@ -81,7 +85,7 @@ def deploy(call: Admin, endpoint: str, wanted: Annotated[Deployment, Depends(bod
         settings = changed(before.settings if before else EndpointSettings(), wanted.settings)
         policies = {**(before.policies if before else {}), **checked(wanted.policies)}
         version = SqlRegistry(tx).resolve(call.project, ref(wanted.ref))
-        rollout.deploy(
+        roll_out(
             tx, project=call.project, endpoint=endpoint, version_row=version, settings=settings,
             policies=policies, actor=call.actor, now=call.now,
         )  # fmt: skip
@@ -90,25 +94,29 @@ def deploy(call: Admin, endpoint: str, wanted: Annotated[Deployment, Depends(bod
 
 
 @router.patch("/v1/endpoints/{endpoint}")
-def change_endpoint(call: Admin, endpoint: str, wanted: Annotated[EndpointChange, Depends(body(EndpointChange))]) -> Response:
+def change_endpoint(
+    call: Admin, endpoint: str, wanted: Annotated[EndpointChange, Depends(body(EndpointChange))]
+) -> Response:
     """Change settings and policy files of an endpoint; what is not named stays."""
     with call.platform.database.transaction() as tx:
         endpoints = SqlEndpoints(tx)
         before = endpoints.get(call.project, name(endpoint, "endpoint"))
         if wanted.settings:
-            endpoints.set_settings(call.project, endpoint, changed(before.settings, wanted.settings), by=call.actor, now=call.now)
+            endpoints.set_settings(
+                call.project, endpoint, changed(before.settings, wanted.settings), by=call.actor, now=call.now
+            )
         if wanted.policies:
-            endpoints.set_policies(call.project, endpoint, {**before.policies, **checked(wanted.policies)}, by=call.actor, now=call.now)
+            endpoints.set_policies(call.project, endpoint, checked(wanted.policies), by=call.actor, now=call.now)
         compose(tx, call.now)
         row = endpoints.get(call.project, endpoint)
     return answer(shown(call, row))
 
 
 @router.post("/v1/endpoints/{endpoint}/rollback")
-def roll_back_endpoint(call: Admin, endpoint: str, reason: Annotated[Reason, Depends(body(Reason))]) -> Response:
+def roll_back_endpoint(call: Admin, endpoint: str) -> Response:
     """Return all traffic to the champion; where no rollout runs, to the champion before it."""
     with call.platform.database.transaction() as tx:
-        rollout.rollback_endpoint(tx, call.project, name(endpoint, "endpoint"), call.actor, call.now)
+        rollback_endpoint(tx, call.project, name(endpoint, "endpoint"), call.actor, call.now)
         row = SqlEndpoints(tx).get(call.project, endpoint)
     return answer(shown(call, row))
 
@@ -125,7 +133,9 @@ def changed(before: EndpointSettings, wanted: dict[str, Any]) -> EndpointSetting
     try:
         return msgspec.convert({**msgspec.to_builtins(before), **wanted}, EndpointSettings)
     except msgspec.ValidationError as exc:
-        raise Rejected(f"a setting of the endpoint does not fit: {exc}", fix="see `shipway endpoint set --help`") from exc
+        raise Rejected(
+            f"a setting of the endpoint does not fit: {exc}", fix="see `shipway endpoint set --help`"
+        ) from exc
 
 
 def checked(policies: dict[str, str]) -> dict[str, str]:
@@ -136,7 +146,12 @@ def checked(policies: dict[str, str]) -> dict[str, str]:
     """
     from shipway import gate, monitor, retrain  # noqa: PLC0415 - only deployments need them
 
-    parsers = {"gate": gate.parse_policy, "rollout": rollout.parse_policy, "monitor": monitor.parse_policy, "retrain": retrain.parse_policy}
+    parsers = {
+        "gate": gate.parse_policy,
+        "rollout": parse_rollout_policy,
+        "monitor": monitor.parse_policy,
+        "retrain": retrain.parse_policy,
+    }
     for kind, text in policies.items():
         if kind not in parsers:
             raise Rejected(f"there is no policy called {kind!r}", fix=f"policies are {', '.join(POLICIES)}")

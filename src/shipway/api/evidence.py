@@ -1,16 +1,19 @@
 """What happened: labels, captured events, the ledger."""
 
-import datetime
+import datetime as dt
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Depends, Query, Response
-from msgspec import Meta, Struct
+from msgspec import Struct
+from sqlalchemy import Connection
 
-from shipway import lake, ledger
-from shipway.api.call import Admin, Labeller, answer, body
+from shipway import access, ledger
+from shipway.api.call import Admin, Call, Labeller, answer, body
 from shipway.endpoint import SqlEndpoints
-from shipway.errors import Rejected
-from shipway.lake import Label
+from shipway.errors import Forbidden, Rejected
+from shipway.lake.labels import Label, add_labels
+from shipway.rollout.records import verify
 from shipway.terms import name
 
 router = APIRouter(tags=["evidence"])
@@ -18,42 +21,37 @@ router = APIRouter(tags=["evidence"])
 MAX_LABELS = 100_000
 
 
-class NewLabel(Struct, forbid_unknown_fields=True):
-    """What turned out to be true about one row of one event."""
-
-    value: str | int | float | bool
-    event: str = ""
-    """Event id, from the header `shipway-event-id`."""
-    key: str = ""
-    """The caller's own key, where the event id is not known."""
-    row: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
-    name: str = "label"
-    at: float | None = None
-    """When it was true, Unix seconds; now where null."""
-
-
 class Labels(Struct, forbid_unknown_fields=True):
     """Labels of one endpoint."""
 
     endpoint: str
-    labels: list[NewLabel]
+    labels: list[Label]
 
 
 @router.post("/v1/labels")
 def take_labels(call: Labeller, wanted: Annotated[Labels, Depends(body(Labels))]) -> Response:
     """Take what turned out to be true. A label for an event that is not here yet waits for it."""
     if len(wanted.labels) > MAX_LABELS:
-        raise Rejected(f"{len(wanted.labels)} labels are more than the {MAX_LABELS} of one request", fix="send them in several")
-    for at, label in enumerate(wanted.labels):
-        if bool(label.event) == bool(label.key):
-            raise Rejected(f"label {at} names {'both' if label.event else 'neither'} an event and a key", fix="give exactly one of `event` and `key`")
-    labels = [
-        Label(event=one.event, row=one.row, key=one.key, name=one.name, value=one.value, at=call.now if one.at is None else one.at) for one in wanted.labels
-    ]
+        raise Rejected(
+            f"{len(wanted.labels)} labels are more than the {MAX_LABELS} of one request", fix="send them in several"
+        )
     with call.platform.database.transaction() as tx:
         SqlEndpoints(tx).get(call.project, name(wanted.endpoint, "endpoint"))
-        lake.add_labels(tx, call.project, wanted.endpoint, labels, call.now)
-    return answer({"accepted": len(labels)})
+        _within_token(tx, call, wanted.endpoint)
+        accepted = add_labels(tx, call.project, wanted.endpoint, wanted.labels, call.now)
+    return answer({"accepted": accepted})
+
+
+def _within_token(tx: Connection, call: Call, endpoint: str) -> None:
+    """Refuse a label for an endpoint that the caller's token does not name."""
+    if call.principal.role != "predict":
+        return
+    mine = next(row for row in access.tokens(tx, call.project) if row.name == call.actor and row.revoked_at is None)
+    if mine.endpoints and endpoint not in mine.endpoints:
+        raise Forbidden(
+            f"this token is not for the endpoint {endpoint}",
+            fix=f"it is for {', '.join(mine.endpoints)}; use another for this one",
+        )
 
 
 @router.get("/v1/events")
@@ -70,7 +68,7 @@ def list_events(
 def _cell(value: Any) -> object:  # noqa: ANN401 - a cell of an Arrow table
     if isinstance(value, bytes):
         return value.hex()
-    if isinstance(value, datetime.datetime):
+    if isinstance(value, dt.datetime):
         return value.timestamp()
     if isinstance(value, float) and value - value != 0:
         return None  # JSON has no NaN and no infinities
@@ -79,7 +77,10 @@ def _cell(value: Any) -> object:  # noqa: ANN401 - a cell of an Arrow table
 
 @router.get("/v1/ledger")
 def list_ledger(
-    call: Admin, after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000, subject: str | None = None
+    call: Admin,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    subject: str | None = None,
 ) -> Response:
     """List ledger entries in order, from the one after `after`."""
     with call.platform.database.read() as tx:
@@ -91,4 +92,6 @@ def list_ledger(
 def verify_ledger(call: Admin, head: str | None = None) -> Response:
     """Check the whole chain, and that it still holds a `head` noted earlier; recompute every rollout decision."""
     with call.platform.database.read() as tx:
-        return answer(ledger.verify(tx, head))
+        chain = ledger.verify(tx, head)
+        decisions = verify(tx)
+    return answer({**msgspec.to_builtins(chain), "recomputed": decisions})

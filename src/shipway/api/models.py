@@ -3,15 +3,15 @@
 import tempfile
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from msgspec import Struct
-from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
-from shipway import bundle, gate, govern, ledger
+from shipway import bundle, gate, govern
 from shipway.api.call import Admin, Call, answer, body
 from shipway.api.upload import receive, spool
-from shipway.errors import Missing, Rejected
+from shipway.errors import Rejected
 from shipway.registry import SqlRegistry, VersionRow
 from shipway.terms import digest as checked_digest
 from shipway.terms import name, ref
@@ -56,16 +56,7 @@ async def upload_bundle(request: Request, call: Admin) -> Response:
 def list_models(call: Admin) -> Response:
     """List models with their newest version and aliases."""
     with call.platform.database.read() as tx:
-        registry = SqlRegistry(tx)
-        listed = [_model(registry, call, row.name) for row in registry.models(call.project)]
-    return answer({"models": listed})
-
-
-def _model(registry: SqlRegistry, call: Call, model: str) -> dict[str, object]:
-    versions = registry.versions(call.project, model)
-    aliases = {row.alias: row.version for row in registry.aliases(call.project, model)}
-    newest = max((row.version for row in versions), default=0)
-    return {"name": model, "versions": len(versions), "newest": newest, "aliases": aliases}
+        return answer({"models": SqlRegistry(tx).models(call.project)})
 
 
 @router.get("/v1/resolve")
@@ -81,10 +72,7 @@ def list_versions(call: Admin, model: str) -> Response:
     """List the versions of a model, newest first."""
     with call.platform.database.read() as tx:
         registry = SqlRegistry(tx)
-        rows = registry.versions(call.project, name(model, "model"))
-        if not rows:
-            raise Missing(f"no model is called {model}", fix="`shipway list models` shows the names")
-        listed = [_version(registry, call, row) for row in sorted(rows, key=lambda row: -row.version)]
+        listed = [_version(registry, call, row) for row in registry.versions(call.project, name(model, "model"))]
     return answer({"versions": listed})
 
 
@@ -93,7 +81,10 @@ def register_version(call: Admin, model: str, wanted: Annotated[NewVersion, Depe
     """Give an uploaded bundle the next version number; the same bundle keeps its number."""
     read = bundle.read(call.platform.bundles.path(checked_digest(wanted.digest)))
     if read.manifest.model != name(model, "model"):
-        raise Rejected(f"the bundle was packed as {read.manifest.model}, not as {model}", fix=f"register it as {read.manifest.model}, or pack it again")
+        raise Rejected(
+            f"the bundle was packed as {read.manifest.model}, not as {model}",
+            fix=f"register it as {read.manifest.model}, or pack it again",
+        )
     with call.platform.database.transaction() as tx:
         number = SqlRegistry(tx).add_version(call.project, read.manifest, read.digest, by=call.actor, now=call.now)
     return answer({"model": model, "version": number, "digest": read.digest}, 201)
@@ -105,16 +96,20 @@ def show_version(call: Admin, model: str, version: int) -> Response:
     with call.platform.database.read() as tx:
         registry = SqlRegistry(tx)
         row = registry.version(call.project, name(model, "model"), version)
-        shown = {**_version(registry, call, row), "manifest": row.manifest, "evidence": registry.evidence(row.digest)}
+        shown = {
+            **_version(registry, call, row),
+            "manifest": row.manifest,
+            "evidence": registry.evidence(row.digest, project=call.project),
+        }
     return answer(shown)
 
 
 def _version(registry: SqlRegistry, call: Call, row: VersionRow) -> dict[str, object]:
     aliases = [a.alias for a in registry.aliases(call.project, row.model) if a.version == row.version]
-    verdicts = [found.verdict for found in registry.evidence(row.digest, "gate")]
+    judged = registry.evidence(row.digest, "gate", project=call.project)
     return {
         "model": row.model, "version": row.version, "digest": row.digest, "aliases": aliases,
-        "gate": verdicts[-1] if verdicts else None, "created_at": row.created_at, "created_by": row.created_by,
+        "gate": judged[0].verdict if judged else None, "created_at": row.created_at, "created_by": row.created_by,
         "task": row.manifest.task, "metrics": row.manifest.metrics,
     }  # fmt: skip
 
@@ -139,7 +134,9 @@ def move_alias(call: Admin, model: str, alias: str, move: Annotated[AliasMove, D
 
 
 @router.post("/v1/models/{model}/versions/{version}/gate")
-def judge_version(call: Admin, model: str, version: int, wanted: Annotated[GateRequest, Depends(body(GateRequest))]) -> Response:
+def judge_version(
+    call: Admin, model: str, version: int, wanted: Annotated[GateRequest, Depends(body(GateRequest))]
+) -> Response:
     """Judge a version against thresholds and the champion, and attach the verdict to its digest."""
     store = call.platform.bundles
     with call.platform.database.read() as tx:
@@ -147,14 +144,12 @@ def judge_version(call: Admin, model: str, version: int, wanted: Annotated[GateR
         row = registry.version(call.project, name(model, "model"), version)
         champion = _champion(registry, call, row)
     # Judging takes seconds; no transaction is held meanwhile.
-    judgement, statement = gate.run(store.path(row.digest), store.path(champion) if champion else None, wanted.policy, now=call.now)
+    judgement, statement = gate.run(
+        store.path(row.digest), store.path(champion) if champion else None, wanted.policy, now=call.now
+    )
     with call.platform.database.transaction() as tx:
-        SqlRegistry(tx).attach(call.project, row.digest, "gate", statement, judgement.verdict, call.now)
-        ledger.append(
-            tx, project=call.project, actor=call.actor, kind="gate.judged", subject=f"model:{row.model}:{row.version}",
-            payload={"digest": row.digest, "verdict": str(judgement.verdict)}, now=call.now,
-        )  # fmt: skip
-    return answer({"model": row.model, "version": row.version, "judgement": judgement, "statement": statement})
+        SqlRegistry(tx).attach(call.project, row.digest, "gate", statement, judgement.verdict, call.now, by=call.actor)
+    return answer({**msgspec.to_builtins(judgement), "model": row.model, "version": row.version, "digest": row.digest})
 
 
 def _champion(registry: SqlRegistry, call: Call, candidate: VersionRow) -> str:
@@ -166,14 +161,11 @@ def _champion(registry: SqlRegistry, call: Call, candidate: VersionRow) -> str:
 
 
 @router.get("/v1/models/{model}/versions/{version}/card")
-def show_card(call: Admin, model: str, version: int, form: Annotated[str, Query(pattern="^(markdown|html|json)$")] = "markdown") -> Response:
+def show_card(
+    call: Admin, model: str, version: int, form: Annotated[str, Query(pattern="^(markdown|html|json)$")] = "markdown"
+) -> Response:
     """Show the card of a version: each claim measured, attested or absent."""
     with call.platform.database.read() as tx:
-        card = _card(tx, call, SqlRegistry(tx).version(call.project, name(model, "model"), version))
-    if form == "json":
-        return answer({"card": card})
-    return answer({"card": card.to_html() if form == "html" else card.to_markdown()})
-
-
-def _card(tx: Connection, call: Call, row: VersionRow) -> govern.Card:
-    return govern.card(tx, project=call.project, version=row)
+        card = govern.card_of(tx, SqlRegistry(tx).version(call.project, name(model, "model"), version))
+    rendered = {"markdown": card.to_markdown, "html": card.to_html, "json": lambda: card}[form]
+    return answer({"card": rendered()})

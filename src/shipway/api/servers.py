@@ -1,16 +1,19 @@
 """What servers and collectors use: health, route tables, counts, the inbox."""
 
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated
 
 from anyio import sleep
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from shipway import endpoint, lake, rollout
 from shipway.api.call import Platform, Server, answer, body
 from shipway.api.endpoints import server_address
-from shipway.lake import InboxRow
+from shipway.endpoint.routes import latest
+from shipway.errors import Rejected
+from shipway.lake.inbox import InboxRow, receive
+from shipway.rollout.counts import record_counts
 from shipway.terms import CountsReport, RouteTable
 
 router = APIRouter(tags=["servers"])
@@ -22,7 +25,14 @@ def health(request: Request) -> Response:
     platform: Platform = request.app.state.platform
     clockwork = getattr(request.app.state, "clockwork", None)
     failing = sorted(getattr(clockwork, "failures", {}))
-    return answer({"ok": not failing, "version": metadata.version("shipway"), "server": server_address(platform.settings), "failing": failing})
+    return answer(
+        {
+            "ok": not failing,
+            "version": metadata.version("shipway"),
+            "server": server_address(platform.settings),
+            "failing": failing,
+        }
+    )
 
 
 @router.get("/v1/routes")
@@ -33,7 +43,7 @@ async def route_table(
 
     def newest() -> RouteTable | None:
         with call.platform.database.read() as tx:
-            return endpoint.latest(tx)
+            return latest(tx)
 
     for _ in range(int(wait_s / 0.25) + 1):
         table = await run_in_threadpool(newest)
@@ -48,13 +58,18 @@ async def route_table(
 def take_counts(call: Server, report: Annotated[CountsReport, Depends(body(CountsReport))]) -> Response:
     """Take the counts of a server; totals per incarnation, so a repeat is harmless. Also its heartbeat."""
     with call.platform.database.transaction() as tx:
-        rollout.record_counts(tx, report, call.now)
+        record_counts(tx, report, call.now)
     return answer({"ok": True})
 
 
 @router.post("/v1/inbox")
 def take_segment(call: Server, row: Annotated[InboxRow, Depends(body(InboxRow))]) -> Response:
     """Take what a collector made of one segment; a repeat is harmless."""
+    incoming = call.platform.settings.incoming.resolve()
+    if not Path(row.path).resolve().is_relative_to(incoming):
+        # The committer reads this file with its own rights: a server's token must not name others.
+        what = f"the file of segment {row.segment[:80]!r}"
+        raise Rejected(f"{what} is not among the collected ones", fix=f"put it below {incoming}")
     with call.platform.database.transaction() as tx:
-        lake.receive(tx, row, call.now)
+        receive(tx, row, call.now)
     return answer({"ok": True})

@@ -17,7 +17,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from shipway.bundle import BundleStore
-from shipway.errors import Rejected
+from shipway.errors import Missing, Rejected, ShipwayError
 
 MAX_BYTES = 4 * 2**30
 """Largest bundle that is taken, in bytes."""
@@ -56,6 +56,11 @@ def receive(archive: IO[bytes], store: BundleStore, *, scratch: Path) -> str:
     try:
         unpack(archive, folder)
         return store.add(folder)
+    except Missing as exc:
+        raise Rejected("the archive holds no manifest.json at its top", fix=_FIX) from exc
+    except ShipwayError as exc:
+        # The caller's bundle has no folder here: ours is gone when this is read.
+        raise type(exc)(str(exc).replace(f" in {folder}", ""), fix=exc.fix) from exc
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -78,7 +83,9 @@ def unpack(archive: IO[bytes], folder: Path, *, limit: int = MAX_BYTES) -> None:
         path = _inside(member, seen)
         total, files = total + member.size, files + 1
         if total > limit or files > MAX_FILES:
-            raise Rejected(f"the archive holds more than {MAX_FILES} files or {limit} bytes", fix="a bundle is smaller than that")
+            raise Rejected(
+                f"the archive holds more than {MAX_FILES} files or {limit} bytes", fix="a bundle is smaller than that"
+            )
         target = folder.joinpath(*path.parts)
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as out:

@@ -105,7 +105,9 @@ class Client:
 
     def gate(self, model: str, version: int, *, policy: str | None = None) -> Json:
         """Judge a version from evidence, attach the verdict to its digest and return it."""
-        return cast("Json", self._ask("POST", "models", model, "versions", str(version), "gate", json={"policy": policy}))
+        return cast(
+            "Json", self._ask("POST", "models", model, "versions", str(version), "gate", json={"policy": policy})
+        )
 
     # --- endpoints and rollouts ---
 
@@ -117,21 +119,40 @@ class Client:
         """Return one endpoint: champion, variants, settings, policies."""
         return cast("Json", self._ask("GET", "endpoints", name))
 
-    def deploy(self, endpoint: str, ref: str, *, settings: Mapping[str, object] | None = None, policies: Mapping[str, str] | None = None) -> Json:
+    def deploy(
+        self,
+        endpoint: str,
+        ref: str,
+        *,
+        settings: Mapping[str, object] | None = None,
+        policies: Mapping[str, str] | None = None,
+    ) -> Json:
         """Make a version answer everyone at an endpoint, creating the endpoint where there is none."""
-        return cast("Json", self._ask("PUT", "endpoints", endpoint, json={"ref": ref, "settings": settings or {}, "policies": policies or {}}))
+        return cast(
+            "Json",
+            self._ask(
+                "PUT", "endpoints", endpoint, json={"ref": ref, "settings": settings or {}, "policies": policies or {}}
+            ),
+        )
 
-    def set_endpoint(self, endpoint: str, *, settings: Mapping[str, object] | None = None, policies: Mapping[str, str] | None = None) -> Json:
+    def set_endpoint(
+        self, endpoint: str, *, settings: Mapping[str, object] | None = None, policies: Mapping[str, str] | None = None
+    ) -> Json:
         """Change settings and policy files of an endpoint; what is not named stays."""
-        return cast("Json", self._ask("PATCH", "endpoints", endpoint, json={"settings": settings or {}, "policies": policies or {}}))
+        return cast(
+            "Json",
+            self._ask("PATCH", "endpoints", endpoint, json={"settings": settings or {}, "policies": policies or {}}),
+        )
 
-    def rollback(self, endpoint: str, *, why: str = "") -> Json:
+    def rollback(self, endpoint: str) -> Json:
         """Return all traffic of an endpoint to the champion, or to the champion before it where no rollout runs."""
-        return cast("Json", self._ask("POST", "endpoints", endpoint, "rollback", json={"why": why}))
+        return cast("Json", self._ask("POST", "endpoints", endpoint, "rollback"))
 
     def plan_rollout(self, endpoint: str, ref: str, *, policy: str | None = None) -> Json:
         """Say what starting a rollout would do, without starting it."""
-        return cast("Json", self._ask("POST", "endpoints", endpoint, "rollouts", "plan", json={"ref": ref, "policy": policy}))
+        return cast(
+            "Json", self._ask("POST", "endpoints", endpoint, "rollouts", "plan", json={"ref": ref, "policy": policy})
+        )
 
     def start_rollout(self, endpoint: str, ref: str, *, policy: str | None = None) -> str:
         """Put a version on trial at an endpoint and return the rollout's id."""
@@ -159,7 +180,9 @@ class Client:
 
     # --- what happened ---
 
-    def predict(self, endpoint: str, rows: Sequence[Mapping[str, Any]], *, key: str = "", deadline_ms: int | None = None) -> Prediction:
+    def predict(
+        self, endpoint: str, rows: Sequence[Mapping[str, Any]], *, key: str = "", deadline_ms: int | None = None
+    ) -> Prediction:
         """Ask the server of this installation. See `Predictor.predict`."""
         return self.predictor().predict(endpoint, rows, key=key, deadline_ms=deadline_ms)
 
@@ -175,7 +198,8 @@ class Client:
 
         Args:
             endpoint: whose events they are about.
-            labels: each `{"event": id or "key": yours, "value": the truth, "row": 0, "name": "label"}`; the last two may be left out.
+            labels: each `{"event": id, "value": truth}`, or with `key` for your own key in place of `event`;
+                `row` is 0 and `name` is "label" where left out.
         """
         return int(self._ask("POST", "labels", json={"endpoint": endpoint, "labels": labels})["accepted"])
 
@@ -197,7 +221,7 @@ class Client:
 
     def acknowledge(self, signal_id: str) -> Json:
         """Say that someone has seen a signal."""
-        return cast("Json", self._ask("POST", "signals", signal_id, "ack", json={}))
+        return cast("Json", self._ask("POST", "signals", signal_id, "ack"))
 
     def mute(self, signal_id: str, *, until: float) -> Json:
         """Send no alerts for a signal until then, in Unix seconds. The signal stays."""
@@ -205,7 +229,7 @@ class Client:
 
     def check_alerts(self, endpoint: str) -> Json:
         """Send a test alert through the channels of an endpoint and return what became of each."""
-        return cast("Json", self._ask("POST", "endpoints", endpoint, "alert-test", json={}))
+        return cast("Json", self._ask("POST", "endpoints", endpoint, "alert-test"))
 
     def jobs(self, endpoint: str | None = None) -> list[Json]:
         """List retraining jobs, newest first."""
@@ -217,7 +241,7 @@ class Client:
 
     def approve_job(self, job_id: str) -> Json:
         """Let a proposed retraining run."""
-        return cast("Json", self._ask("POST", "jobs", job_id, "approve", json={}))
+        return cast("Json", self._ask("POST", "jobs", job_id, "approve"))
 
     # --- who did what, and who may ---
 
@@ -233,7 +257,9 @@ class Client:
         """List API tokens, without their secrets."""
         return cast("list[Json]", self._ask("GET", "tokens")["tokens"])
 
-    def issue_token(self, name: str, role: str, *, endpoints: Sequence[str] = (), expires_at: float | None = None) -> Json:
+    def issue_token(
+        self, name: str, role: str, *, endpoints: Sequence[str] = (), expires_at: float | None = None
+    ) -> Json:
         """Make an API token. Its `secret` is in the answer and nowhere else."""
         body = {"name": name, "role": role, "endpoints": list(endpoints), "expires_at": expires_at}
         return cast("Json", self._ask("POST", "tokens", json=body))

@@ -29,7 +29,9 @@ class Predictor:
     """Calls endpoints of one server. Threads may share it; close it or use it in `with`."""
 
     def __init__(self, url: str = "http://127.0.0.1:8786", token: str = "", *, timeout_s: float = 30.0) -> None:
-        self._wire = Wire(url, token=token, timeout_s=timeout_s, fix="start a server with `shipway up` or `shipway serve`")
+        self._wire = Wire(
+            url, token=token, timeout_s=timeout_s, fix="start a server with `shipway up` or `shipway serve`"
+        )
         self.url = self._wire.url
 
     def __enter__(self) -> Self:
@@ -43,7 +45,13 @@ class Predictor:
         self._wire.close()
 
     def predict(
-        self, endpoint: str, rows: Sequence[Mapping[str, Any]], *, key: str = "", deadline_ms: int | None = None, headers: Mapping[str, str] | None = None
+        self,
+        endpoint: str,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        key: str = "",
+        deadline_ms: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Prediction:
         """Return one answer per row.
 
@@ -75,6 +83,15 @@ class Predictor:
             variant=answer.headers.get("shipway-variant", ""),
             rows=said.get("rows", []),
         )
+
+    def inputs(self, endpoint: str) -> dict[str, str]:
+        """Return the columns that an endpoint takes: name -> datatype.
+
+        Raises:
+            Missing: there is no such endpoint.
+        """
+        said = self._wire.request("GET", f"/v2/models/{quote(endpoint, safe='')}").json()
+        return {column["name"]: column["datatype"] for column in said.get("inputs", [])}
 
     def ready(self, endpoint: str) -> bool:
         """Say whether the server would answer for this endpoint now."""

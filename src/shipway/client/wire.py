@@ -69,7 +69,9 @@ class Wire:
         Rejected: the URL is not http or https with a host.
     """
 
-    def __init__(self, url: str, *, token: str = "", timeout_s: float = 60.0, fix: str = "start it with `shipway up`") -> None:
+    def __init__(
+        self, url: str, *, token: str = "", timeout_s: float = 60.0, fix: str = "start it with `shipway up`"
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Rejected(f"{url!r} is not the URL of a server", fix="write it like http://127.0.0.1:8787")
@@ -125,7 +127,9 @@ class Wire:
             raise failure(answer)
         return answer
 
-    def _exchange(self, method: str, target: str, body: Callable[[], Body] | None, headers: Mapping[str, str]) -> Answer:
+    def _exchange(
+        self, method: str, target: str, body: Callable[[], Body] | None, headers: Mapping[str, str]
+    ) -> Answer:
         with self._lock:
             reused = self._idle.pop() if self._idle else None
         if reused is not None:
@@ -156,13 +160,17 @@ class Wire:
             raise _GoneError from exc
         except TimeoutError as exc:
             connection.close()
-            raise Unavailable(f"{self.url} did not answer within {self._timeout_s:g} s", fix="try again, or look at its log") from exc
+            raise Unavailable(
+                f"{self.url} did not answer within {self._timeout_s:g} s", fix="try again, or look at its log"
+            ) from exc
         except ConnectionRefusedError as exc:
             connection.close()
             raise Unavailable(f"nothing listens at {self.url}", fix=self._fix) from exc
         except (OSError, http.client.HTTPException, ValueError) as exc:
             connection.close()
-            raise Unavailable(f"{self.url} cannot be reached: {exc or type(exc).__name__}", fix="check the URL, or " + self._fix) from exc
+            raise Unavailable(
+                f"{self.url} cannot be reached: {exc or type(exc).__name__}", fix="check the URL, or " + self._fix
+            ) from exc
         except BaseException:
             connection.close()
             raise

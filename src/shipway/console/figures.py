@@ -7,7 +7,9 @@ an instant is always UTC here; the page's script turns it into the reader's zone
 import math
 from datetime import UTC, datetime
 
-MINUS = "−"
+MINUS = "\N{MINUS SIGN}"
+NOTHING = "\N{EN DASH}"
+"""Written where there is no number."""
 
 
 def count(n: float) -> str:
@@ -24,9 +26,9 @@ def number(value: float | None, digits: int = 3) -> str:
 
     >>> number(0.84213), number(1234.5), number(-0.0042), number(None)
     ('0.842', '1,234', '−0.0042', '–')
-    """
+    """  # noqa: RUF002 - as it is written
     if value is None or math.isnan(value):
-        return "–"
+        return NOTHING
     if math.isinf(value):
         return "∞" if value > 0 else f"{MINUS}∞"
     if value == 0:
@@ -44,7 +46,7 @@ def percent(share: float | None, digits: int = 3) -> str:
     >>> percent(0.1), percent(0.0004), percent(0.98765)
     ('10 %', '0.04 %', '98.8 %')
     """
-    return "–" if share is None else f"{number(share * 100, digits)} %"
+    return NOTHING if share is None else f"{number(share * 100, digits)} %"
 
 
 def points(difference: float | None) -> str:
@@ -52,11 +54,13 @@ def points(difference: float | None) -> str:
 
     >>> points(0.0123), points(-0.0001)
     ('+1.23', '−0.01')
-    """
+    """  # noqa: RUF002 - as it is written
     if difference is None or math.isnan(difference):
-        return "–"
+        return NOTHING
     if abs(difference) > 1:
         return "wide"
+    if round(difference * 100, 2) == 0:
+        return "0.00"
     return f"{difference * 100:+.2f}".replace("-", MINUS)
 
 
@@ -65,9 +69,9 @@ def signed(value: float | None) -> str:
 
     >>> signed(0.0123), signed(-2)
     ('+0.0123', '−2')
-    """
+    """  # noqa: RUF002 - as it is written
     if value is None or math.isnan(value):
-        return "–"
+        return NOTHING
     return number(value) if value <= 0 else f"+{number(value)}"
 
 
@@ -88,9 +92,9 @@ def latency(microseconds: float | None) -> tuple[str, str]:
 
     >>> latency(870), latency(3400), latency(2_500_000), latency(None)
     (('0.87', 'ms'), ('3.4', 'ms'), ('2.5', 's'), ('–', ''))
-    """
+    """  # noqa: RUF002 - as it is written
     if microseconds is None:
-        return "–", ""
+        return NOTHING, ""
     if microseconds < 100:
         return number(microseconds, 2), "µs"
     if microseconds < 1_000_000:
@@ -101,8 +105,8 @@ def latency(microseconds: float | None) -> tuple[str, str]:
 def duration(seconds: float) -> str:
     """Write how long something takes, in one or two units.
 
-    >>> duration(6000), duration(45), duration(200_000)
-    ('1 h 40 min', '45 s', '2 days 8 h')
+    >>> duration(6000), duration(45), duration(86_000), duration(200_000)
+    ('1 h 40 min', '45 s', '24 h', '2 days 8 h')
     """
     if seconds < 90:
         return f"{number(max(seconds, 0), 2)} s"
@@ -110,6 +114,8 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
+    if 10 <= hours < 48:
+        return f"{hours + round(minutes / 60)} h"
     if hours < 48:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(hours, 24)

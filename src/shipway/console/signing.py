@@ -17,7 +17,12 @@ def login(visit: Visit) -> Response:
         opened = session.redeem(visit.secret, visit.platform.settings.home, code, visit.now)
         if opened is not None:
             return _enter(visit, opened, "/")
-        return _door(visit, "This link was used before or is older than 15 minutes.", "`shipway up` prints a new one; or paste a token below.", status=403)
+        return _door(
+            visit,
+            "This link was used before or is older than 15 minutes.",
+            "`shipway up` prints a new one; or paste a token below.",
+            status=403,
+        )
     if visit.signed_in() is not None:
         return visit.go(_inside(visit.query("next")))
     return _door(visit)
@@ -26,7 +31,16 @@ def login(visit: Visit) -> Response:
 def logout(visit: Visit) -> Response:
     """Close the session of this browser."""
     if not visit.posted:
-        return visit.render("confirm.html", title="Sign out", sentence="Sign out of this browser?", lines=[], button="Sign out", back="/", stop=False, ask="")
+        return visit.render(
+            "confirm.html",
+            title="Sign out",
+            sentence="Sign out of this browser?",
+            lines=[],
+            button="Sign out",
+            back="/",
+            stop=False,
+            ask="",
+        )
     response = visit.go("/login")
     response.delete_cookie(session.cookie_name(visit.secret), path="/", httponly=True, samesite="strict")
     return response

@@ -16,7 +16,7 @@ from shipway.terms import Principal
 DONE = {
     "paused": "The rollout is paused. It can still be rolled back by the evidence.",
     "resumed": "The rollout goes on.",
-    "approved": "Approved. The rollout moves on as soon as its evidence allows.",
+    "approved": "Approved: it is the champion now.",
     "promoted": "Promoted: it is the champion now.",
     "rolled-back": "Rolled back: the champion answers everyone again.",
     "acknowledged": "The alarm is acknowledged. It stays listed until its cause is gone.",
@@ -95,7 +95,7 @@ class Visit:
     def render(self, template: str, *, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 - a template takes anything
         """Answer with a page in its frame, or with its inner part where the page's script asks for it."""
         with self.platform.database.read() as tx:
-            frame = read.frame(tx, self.project, self.principal.name)
+            frame = read.frame(tx, self.project, self.principal.name, self.now)
         fragment = bool(self.request.headers.get("shipway-fragment"))
         toast = "" if fragment else DONE.get(self.query("done"), "")
         return self.bare(template, status=status, frame=frame, fragment=fragment, toast=toast, **values)

@@ -112,7 +112,9 @@ def _guard(request: Request, platform: Platform) -> None:
             fix=f"open it as http://{platform.settings.control_host}:{platform.settings.control_port}, or set SHIPWAY_CONTROL_HOST to that name",
         )
     if request.method == "POST" and not guard.comes_from_here(request.headers, request.url.scheme):
-        raise Forbidden("this order did not come from a page of this console", fix="open the page here and press its button again")
+        raise Forbidden(
+            "this order did not come from a page of this console", fix="open the page here and press its button again"
+        )
 
 
 async def _form(request: Request) -> dict[str, str]:
@@ -125,5 +127,3 @@ async def _form(request: Request) -> dict[str, str]:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=200))
     except ValueError as exc:
         raise Rejected("the form cannot be read", fix="send it as the page's own button does") from exc
-
-

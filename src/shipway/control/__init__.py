@@ -7,7 +7,7 @@ in which process is this room's.
 
 from typing import Any
 
-__all__ = ["Clockwork", "Processes", "collect", "run", "serve", "up"]
+__all__ = ["Clockwork", "Processes", "collect", "detach", "down", "run", "serve", "up"]
 
 
 def __getattr__(wanted: str) -> Any:  # noqa: ANN401 - PEP 562: a module attribute may be anything
@@ -23,7 +23,7 @@ def __getattr__(wanted: str) -> Any:  # noqa: ANN401 - PEP 562: a module attribu
         from shipway.control.clockwork import Clockwork
 
         return Clockwork
-    if wanted in ("serve", "up", "Processes"):
+    if wanted in ("serve", "up", "down", "detach", "Processes"):
         from shipway.control import processes
 
         return getattr(processes, wanted)

@@ -73,6 +73,8 @@ class Clockwork:
         retrain.step(platform.database, platform.lake, platform.bundles, signals, now, fence=self.fence)
 
     def _run(self, step: str, work: Callable[[], object]) -> None:
+        if not self.holds_lease():
+            return
         try:
             work()
         except Conflict as lost:

@@ -45,7 +45,12 @@ def collect(settings: Settings) -> None:
             for folder in folders:
                 recover(folder)
             lake.collect(
-                folders, incoming=settings.incoming, bundles=bundles, send=client.send_inbox, now=clock(), bucket_s=settings.profile_bucket_s
+                folders,
+                incoming=settings.incoming,
+                bundles=bundles,
+                send=client.send_inbox,
+                now=clock(),
+                bucket_s=settings.profile_bucket_s,
             )
             trouble = ""
         except Unavailable as failure:

@@ -7,6 +7,7 @@ killed, the kernel tells the children to stop (Linux; elsewhere they are left an
 
 import ctypes
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -15,12 +16,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic, sleep
-from typing import IO
+from typing import IO, Self
 
+from shipway import settings as settings_file
 from shipway.client import Client
+from shipway.control.lock import hold, holder
 from shipway.control.setup import control_url, server_token
 from shipway.errors import ShipwayError, Unavailable
-from shipway import settings as settings_file
 from shipway.settings import FIELDS, PREFIX, Settings
 
 log = logging.getLogger("shipway.up")
@@ -49,7 +51,9 @@ def server_command(settings: Settings, *, name: str = "local") -> list[str]:
 
 def child_environment(settings: Settings) -> dict[str, str]:
     """The environment in which a child process loads the same settings."""
-    told = {PREFIX + name.upper(): str(getattr(settings, name)) for name in FIELDS if settings.origins[name] != "default"}
+    told = {
+        PREFIX + name.upper(): str(getattr(settings, name)) for name in FIELDS if settings.origins[name] != "default"
+    }
     return {**settings_file.environment(), **told}
 
 
@@ -81,7 +85,7 @@ class Processes:
     watcher: threading.Thread | None = None
     restarts: int = 0
 
-    def __enter__(self) -> "Processes":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,9 +127,15 @@ class Processes:
             child = self.children[part]
             if child.poll() is not None and not self.watcher:
                 words = self._last_words(part)
-                raise Unavailable(f"{what} ended with status {child.returncode} before it was ready: {words}", fix=f"see {self.settings.logs}/{part}.log")
+                raise Unavailable(
+                    f"{what} ended with status {child.returncode} before it was ready: {words}",
+                    fix=f"see {self.settings.logs}/{part}.log",
+                )
             if monotonic() > until:
-                raise Unavailable(f"{what} was not ready after {timeout_s:.0f} seconds: {self._last_words(part)}", fix=f"see {self.settings.logs}/{part}.log")
+                raise Unavailable(
+                    f"{what} was not ready after {timeout_s:.0f} seconds: {self._last_words(part)}",
+                    fix=f"see {self.settings.logs}/{part}.log",
+                )
             sleep(0.05)
 
     def start(self) -> None:
@@ -220,14 +230,70 @@ def up(settings: Settings, *, announce: Callable[["Processes"], None] | None = N
         announce: called once everything answers, to tell the user where.
 
     Raises:
+        Conflict: it is running already.
         Unavailable: a port is in use, or a process did not become ready.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with Processes(settings) as processes:
+    with hold(settings.home / "up.lock", f"the platform in {settings.home}"), Processes(settings) as processes:
         processes.start()
         if announce is not None:
             announce(processes)
         stop.wait()
     return 0
+
+
+def detach(settings: Settings, *, timeout_s: float = 60.0) -> int:
+    """Start `shipway up` in the background and return its process id once everything answers.
+
+    Raises:
+        Conflict: it is running already.
+        Unavailable: it ended, or did not become ready; with its last words.
+    """
+    settings.logs.mkdir(parents=True, exist_ok=True)
+    with hold(settings.home / "up.lock", f"the platform in {settings.home}"):
+        pass
+    log_file = settings.logs / "up.log"
+    with log_file.open("ab") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "shipway", "up"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=child_environment(settings),
+            start_new_session=True,
+        )
+    probe = Processes(settings)
+    until = monotonic() + timeout_s
+    while not (probe.control_answers() and probe.server_answers()):
+        if child.poll() is not None or monotonic() > until:
+            words = log_file.read_text(errors="replace").strip().splitlines()[-2:]
+            raise Unavailable(
+                f"the platform did not start: {' | '.join(words)}",
+                fix=f"see {log_file}, or run `shipway up` in the foreground",
+            )
+        sleep(0.1)
+    return child.pid
+
+
+def down(settings: Settings, *, timeout_s: float = 40.0) -> int:
+    """Stop the platform of this home, if it runs, and return the process id that it had (0: it was not running).
+
+    Raises:
+        Unavailable: it did not end in time.
+    """
+    path = settings.home / "up.lock"
+    pid = holder(path)
+    if not pid:
+        return 0
+    os.kill(pid, signal.SIGTERM)
+    until = monotonic() + timeout_s
+    while holder(path):
+        if monotonic() > until:
+            raise Unavailable(
+                f"process {pid} has not ended after {timeout_s:.0f} seconds",
+                fix=f"see {settings.logs}/up.log, or kill {pid}",
+            )
+        sleep(0.05)
+    return pid

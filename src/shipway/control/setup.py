@@ -81,7 +81,17 @@ def prepare(platform: Platform) -> str:
     if not admin or not _valid(platform, admin):
         with platform.database.transaction() as tx:
             admin = access.issue(tx, project=PROJECT, name="owner", role="admin", now=now, actor="shipway up")
-    write_private(settings.context_file, json.dumps({"url": control_url(settings), "token": admin, "server": f"http://{settings.server_host}:{settings.server_port}"}) + "\n")
+    write_private(
+        settings.context_file,
+        json.dumps(
+            {
+                "url": control_url(settings),
+                "token": admin,
+                "server": f"http://{settings.server_host}:{settings.server_port}",
+            }
+        )
+        + "\n",
+    )
     own = _known(server_token_file(settings))
     if not own or not _valid(platform, own):
         with platform.database.transaction() as tx:

@@ -1,48 +1,22 @@
 """The control-plane process: REST API and console on one port, the clockwork and the publisher beside them."""
 
-import fcntl
 import logging
-import os
 import signal
 import socket
 import threading
-from typing import IO
 
 import uvicorn
 
 from shipway import console
 from shipway.api import create_app
 from shipway.control.clockwork import Clockwork, Publisher
+from shipway.control.lock import hold
 from shipway.control.setup import prepare
-from shipway.errors import Conflict, Unavailable
+from shipway.errors import Unavailable
 from shipway.settings import Settings
 from shipway.wiring.platform import open_platform
 
 log = logging.getLogger("shipway.control")
-
-
-def lock_home(settings: Settings) -> IO[str]:
-    """Hold this installation's home for one control plane; the lock ends with the process.
-
-    Raises:
-        Conflict: another control plane of the same home is running.
-    """
-    settings.home.mkdir(parents=True, exist_ok=True)
-    held = (settings.home / "control.lock").open("a+")
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        held.seek(0)
-        other = held.read().strip() or "unknown"
-        held.close()
-        raise Conflict(
-            f"a control plane of {settings.home} is already running (process {other})",
-            fix="use it, stop it, or give another --home",
-        ) from None
-    held.truncate(0)
-    held.write(str(os.getpid()))
-    held.flush()
-    return held
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -72,20 +46,33 @@ def run(settings: Settings) -> None:
         Conflict: another control plane of this home is running.
         Unavailable: the port is in use, or the home or database cannot be opened.
     """
-    held = lock_home(settings)
-    bound = listen(settings.control_host, settings.control_port)
+    with hold(settings.home / "control.lock", f"a control plane of {settings.home}"):
+        _run(settings, listen(settings.control_host, settings.control_port))
+
+
+def _run(settings: Settings, bound: socket.socket) -> None:
     platform = open_platform(settings)
     prepare(platform)
-    # The home's lock proves that an earlier holder on this machine is dead, so the same name may take the lease over at once.
+    # The home's lock proves that an earlier holder is dead, so the same name may take its lease over at once.
     clockwork = Clockwork(platform, holder=f"{socket.gethostname()}:{settings.home}")
     publisher = Publisher(platform)
     app = create_app(platform)
     app.state.clockwork = clockwork
     console.mount(app, platform)
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=75, lifespan="off", timeout_graceful_shutdown=5)
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_keep_alive=75,
+            lifespan="off",
+            timeout_graceful_shutdown=5,
+        )
     )
-    threads = [threading.Thread(target=work.run, name=name, daemon=True) for name, work in (("clockwork", clockwork), ("publisher", publisher))]
+    threads = [
+        threading.Thread(target=work.run, name=name, daemon=True)
+        for name, work in (("clockwork", clockwork), ("publisher", publisher))
+    ]
 
     def stop(_number: int, _frame: object) -> None:
         clockwork.stop.set()
@@ -103,4 +90,3 @@ def run(settings: Settings) -> None:
     for thread in threads:
         thread.join(timeout=10)
     platform.close()
-    held.close()

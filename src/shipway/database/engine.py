@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -34,16 +34,21 @@ class Database:
     transactions that write never overlap; `read` gives one picture however long it is open.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_s: float = BUSY_S) -> None:
         self.path = path
+        self._busy_s = busy_s
         # One connection writes: threads queue for it fairly, where SQLite's own lock would let them starve.
-        self._writer = _engine(path, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0, pool_timeout=BUSY_S)
-        self._readers = _engine(path, "BEGIN", "PRAGMA query_only = ON", pool_size=4, max_overflow=60)
+        self._writer = _engine(path, busy_s, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0, pool_timeout=busy_s)
+        self._readers = _engine(path, busy_s, "BEGIN", "PRAGMA query_only = ON", pool_size=4, max_overflow=60)
         self._thread = threading.local()
 
     @classmethod
-    def open(cls, url: str) -> Self:
+    def open(cls, url: str, *, busy_s: float = BUSY_S) -> Self:
         """Open the database at `url`, `sqlite:///PATH`, and make its folder and file if they are not there.
+
+        Args:
+            url: of the database.
+            busy_s: seconds that a transaction waits for others to finish writing.
 
         Raises:
             Rejected: it is not such a URL, or the file there is no SQLite database.
@@ -57,16 +62,16 @@ class Database:
                 f"cannot make the folder {path.parent} for the database: {exc.strerror}",
                 fix="choose a folder you may write to, in SHIPWAY_HOME or SHIPWAY_DATABASE_URL",
             ) from exc
-        with _in_our_words(path):
-            _switch_to_wal(path)
-        return cls(path)
+        with _in_our_words(path, busy_s):
+            _switch_to_wal(path, busy_s)
+        return cls(path, busy_s)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Open a transaction for writing; it commits at the end of the block and rolls back on any exception.
 
         Raises:
-            Unavailable: another process kept the database for 10 s, or the disk is full.
+            Unavailable: another process kept the database for `busy_s`, or the disk is full.
             Broken: this thread has a transaction open already; it would wait for itself.
         """
         if getattr(self._thread, "writes", False):
@@ -76,7 +81,7 @@ class Database:
             )
         self._thread.writes = True
         try:
-            with _in_our_words(self.path), self._writer.begin() as tx:
+            with _in_our_words(self.path, self._busy_s), self._writer.begin() as tx:
                 yield tx
         finally:
             self._thread.writes = False
@@ -84,7 +89,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open one consistent picture of the database; writing to it is refused."""
-        with _in_our_words(self.path), self._readers.begin() as tx:
+        with _in_our_words(self.path, self._busy_s), self._readers.begin() as tx:
             yield tx
 
     def migrate(self) -> None:
@@ -114,8 +119,9 @@ def _path(url: str) -> Path:
     return Path(parsed.database).absolute()
 
 
-def _engine(path: Path, begin: str, *pragmas: str, **pool: float) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_S, "check_same_thread": False}, **pool)
+def _engine(path: Path, busy_s: float, begin: str, *pragmas: str, **pool: float) -> Engine:
+    url = URL.create("sqlite", database=str(path))
+    engine = create_engine(url, connect_args={"timeout": busy_s, "check_same_thread": False}, **pool)
 
     @event.listens_for(engine, "connect")
     def connected(connection: sqlite3.Connection, _record: object) -> None:
@@ -130,13 +136,13 @@ def _engine(path: Path, begin: str, *pragmas: str, **pool: float) -> Engine:
     return engine
 
 
-def _switch_to_wal(path: Path) -> None:
+def _switch_to_wal(path: Path, busy_s: float) -> None:
     """Make the file a WAL database, once and for all who open it later.
 
     SQLite does not wait for its busy timeout here, so several processes that start at once must retry.
     """
-    deadline = time.monotonic() + BUSY_S
-    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+    deadline = time.monotonic() + busy_s
+    connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None)
     try:
         while True:
             try:
@@ -152,29 +158,29 @@ def _switch_to_wal(path: Path) -> None:
 
 
 @contextmanager
-def _in_our_words(path: Path) -> Iterator[None]:
+def _in_our_words(path: Path, busy_s: float) -> Iterator[None]:
     """Turn what SQLite says into the decision that the caller can take."""
     try:
         yield
     except PoolTimeout as exc:
-        raise _busy(path) from exc
+        raise _busy(path, busy_s) from exc
     except (DBAPIError, sqlite3.Error) as exc:
-        if (ours := _translated(path, exc.orig if isinstance(exc, DBAPIError) else exc)) is not None:
+        if (ours := _translated(path, busy_s, exc.orig if isinstance(exc, DBAPIError) else exc)) is not None:
             raise ours from exc
         raise
 
 
-def _busy(path: Path) -> Unavailable:
+def _busy(path: Path, busy_s: float) -> Unavailable:
     return Unavailable(
-        f"the database {path} was busy for {BUSY_S:.0f} s",
+        f"the database {path} was busy for {busy_s:g} s",
         fix="try again; if it stays so, see which process holds it with `shipway doctor`",
     )
 
 
-def _translated(path: Path, exc: Any) -> ShipwayError | None:
+def _translated(path: Path, busy_s: float, exc: BaseException | None) -> ShipwayError | None:
     said = str(exc)
     if "locked" in said:
-        return _busy(path)
+        return _busy(path, busy_s)
     if "disk is full" in said or "disk I/O" in said:
         return Unavailable(f"the disk under {path} is full or failing; nothing was written", fix="free space there")
     if "readonly" in said:

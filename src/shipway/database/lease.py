@@ -44,9 +44,10 @@ def acquire(tx: Connection, name: str, holder: str, now: float, ttl_s: float = T
     return fence
 
 
-def release(tx: Connection, name: str, fence: int) -> None:
-    """Give the lease up, if it still is the one with this fence, so that the next need not wait."""
-    tx.execute(update(lease).where(lease.c.name == name, lease.c.fence == fence).values(expires_at=0.0))
+def release(tx: Connection, name: str, holder: str, fence: int) -> None:
+    """Give the lease up, if it still is this one, so that the next holder need not wait."""
+    ours = (lease.c.name == name) & (lease.c.holder == holder) & (lease.c.fence == fence)
+    tx.execute(update(lease).where(ours).values(expires_at=0.0))
 
 
 def require(tx: Connection, name: str, fence: int, now: float) -> None:

@@ -105,7 +105,7 @@ alias_move = Table(
 evidence = Table(  # attached to a digest, never inside the bundle: gate evidence, cards, signatures
     "evidence",
     metadata,
-    Column("id", Text, primary_key=True),  # sha256 of the statement
+    Column("id", Text, primary_key=True),  # sha256 of project, digest, kind and statement
     Column("project", Text, nullable=False),
     Column("digest", Text, nullable=False),
     Column("kind", Text, nullable=False),  # gate | card | signature

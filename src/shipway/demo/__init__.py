@@ -22,7 +22,8 @@ from shipway.settings import Settings
 from shipway.wiring.platform import clock
 
 STEPS = (
-    "pack", "gate", "deploy", "promote_better", "rollback_worse", "survive_crashing", "detect_drift", "retrain", "verify_ledger",
+    "pack", "gate", "deploy", "promote_better", "rollback_worse", "survive_crashing",
+    "detect_drift", "retrain", "verify_ledger",
 )  # fmt: skip
 
 
@@ -56,7 +57,14 @@ def demo_settings(home: Path) -> Settings:
     )
 
 
-def main(*, data: Path | None = None, target: str | None = None, time: str | None = None, stay: bool = False, as_json: bool = False) -> int:
+def main(
+    *,
+    data: Path | None = None,
+    target: str | None = None,
+    time: str | None = None,
+    stay: bool = False,
+    as_json: bool = False,
+) -> int:
     """Tell the story; returns the exit status: 0 only if every step held and no request failed.
 
     Args:
@@ -74,7 +82,7 @@ def main(*, data: Path | None = None, target: str | None = None, time: str | Non
     began = monotonic()
     say = _teller(sys.stderr if as_json else sys.stdout)
     cut = load(data, target=target, time=time)
-    say(f"shipway demo on {cut.name}: {cut.task.value}, {len(cut.features)} columns, {len(cut.train):,} rows to train on, "
+    say(f"shipway demo on {cut.name}: {cut.task.value}, {len(cut.features)} columns, {len(cut.train):,} rows to train, "
         f"{len(cut.holdout):,} held out, {len(cut.stream):,} to stream")  # fmt: skip
     for column, why in cut.left_out.items():
         say(f"  left out {column!r}: {why}")
@@ -93,7 +101,7 @@ def _teller(stream: Any) -> Callable[[str], None]:  # noqa: ANN401 - a text stre
     return say
 
 
-def _tell(cut: Any, home: Path, say: Callable[[str], None], *, began: float, stay: bool, as_json: bool) -> int:  # noqa: ANN401, PLR0913 - one call
+def _tell(cut: Any, home: Path, say: Callable[[str], None], *, began: float, stay: bool, as_json: bool) -> int:  # noqa: ANN401 - one call
     from shipway.client import Client
     from shipway.control import Processes
     from shipway.control.setup import control_url
@@ -105,7 +113,9 @@ def _tell(cut: Any, home: Path, say: Callable[[str], None], *, began: float, sta
     with Processes(settings, tell=lambda sentence: say(f"  ! {sentence}")) as processes, Receiver() as receiver:
         processes.start()
         context = json.loads(settings.context_file.read_text())
-        client = Client(context["url"], context["token"], server=f"http://{settings.server_host}:{settings.server_port}")
+        client = Client(
+            context["url"], context["token"], server=f"http://{settings.server_host}:{settings.server_port}"
+        )
         say(f"platform ready after {monotonic() - began:.1f} s: console and API at {context['url']}")
         traffic = Traffic(
             settings.server_host,
@@ -126,7 +136,11 @@ def _tell(cut: Any, home: Path, say: Callable[[str], None], *, began: float, sta
             sys.stdout.flush()
         if stay:
             _stay(settings, say)
-    return 0 if result["failed"] == 0 and len(result["steps"]) == len(STEPS) and all(step["ok"] for step in result["steps"]) else 1
+    return (
+        0
+        if result["failed"] == 0 and len(result["steps"]) == len(STEPS) and all(step["ok"] for step in result["steps"])
+        else 1
+    )
 
 
 def closing(story: Any, began: float) -> dict[str, Any]:  # noqa: ANN401 - a Story
@@ -154,7 +168,10 @@ def _print_closing(story: Any, result: dict[str, Any], url: str, say: Callable[[
     say(f"requests sent   {tally.requests:,}; failed {tally.failed}; labels {tally.labels:,}")
     say(f"answered by     {answers}")
     say(f"worse version   answered {result['callers_answered_by_worse']} callers")
-    say(f"ledger          {result['ledger']['entries']} entries, {'verified' if result['ledger']['verified'] else 'NOT VERIFIED'}")
+    say(
+        f"ledger          {result['ledger']['entries']} entries, "
+        f"{'verified' if result['ledger']['verified'] else 'NOT VERIFIED'}"
+    )
     say(f"seconds         {result['seconds']}")
     say(f"card            {url}/models/demo/{story.versions.get('retrained', 1)}   console {url}/   API {url}/docs")
     for sentence in tally.trouble:
@@ -167,5 +184,8 @@ def _stay(settings: Settings, say: Callable[[str], None]) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    say(f"staying: log in at http://{settings.control_host}:{settings.control_port}/login with the token in {settings.context_file}; Ctrl-C ends it")
+    say(
+        f"staying: log in at http://{settings.control_host}:{settings.control_port}/login "
+        f"with the token in {settings.context_file}; Ctrl-C ends it"
+    )
     stop.wait()

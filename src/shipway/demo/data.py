@@ -65,11 +65,18 @@ def _missing_column(table: pd.DataFrame, named: str, option: str) -> Rejected:
 def _numbers(column: pd.Series) -> pd.Series:
     """Give a column as float64 if it is numbers, truth values or instants; as text with None otherwise."""
     if pd.api.types.is_datetime64_any_dtype(column):
-        seconds = pd.to_datetime(column, utc=True).astype("int64") / 10 ** (9 if str(column.dtype).startswith("datetime64[ns") else 6)
+        seconds = pd.to_datetime(column, utc=True).astype("int64") / 10 ** (
+            9 if str(column.dtype).startswith("datetime64[ns") else 6
+        )
         return seconds.where(column.notna(), np.nan).astype("float64")
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
         return column.astype("float64")
-    return column.astype("object").where(column.notna(), None).map(lambda cell: None if cell is None else str(cell)).astype("object")
+    return (
+        column.astype("object")
+        .where(column.notna(), None)
+        .map(lambda cell: None if cell is None else str(cell))
+        .astype("object")
+    )
 
 
 def _why_left_out(column: pd.Series) -> str:
@@ -90,9 +97,14 @@ def _task(target: pd.Series) -> Task:
         return Task.REGRESSION
     classes = target.nunique()
     if classes < 2:
-        raise Rejected(f"the target {target.name!r} has {classes} different value", fix="choose a target with at least two")
+        raise Rejected(
+            f"the target {target.name!r} has {classes} different value", fix="choose a target with at least two"
+        )
     if classes > 50:
-        raise Rejected(f"the target {target.name!r} has {classes} different texts", fix="choose a target with at most 50 classes, or a number")
+        raise Rejected(
+            f"the target {target.name!r} has {classes} different texts",
+            fix="choose a target with at most 50 classes, or a number",
+        )
     return Task.BINARY if classes == 2 else Task.MULTICLASS
 
 
@@ -111,42 +123,56 @@ def _cut(table: pd.DataFrame, *, ordered: bool) -> tuple[pd.DataFrame, pd.DataFr
     return train.iloc[-TRAIN_AT_MOST:], holdout.iloc[-TRAIN_AT_MOST // 4 :], stream.iloc[:STREAM_AT_MOST]
 
 
+def _in_order(table: pd.DataFrame, target: str, time: str | None) -> pd.DataFrame:
+    """Give the rows that have a target in the order of the story."""
+    if target not in table.columns:
+        raise _missing_column(table, target, "--target")
+    if time is None:
+        table = table.sample(frac=1.0, random_state=SEED)
+    elif time in table.columns and time != target:
+        table = table.sort_values(time, kind="stable").drop(columns=[time])
+    else:
+        raise _missing_column(table.drop(columns=[target]), time, "--time")
+    return table[table[target].notna()].reset_index(drop=True)
+
+
+def _features(table: pd.DataFrame, target: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Split the columns into features and what is left out, with the reason."""
+    columns: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    for column in table.columns.drop(target):
+        cells = _numbers(table[column])
+        if why := _why_left_out(cells):
+            left_out[str(column)] = why
+        else:
+            columns[str(column)] = cells
+    return columns, left_out
+
+
 def prepare(table: pd.DataFrame, *, name: str, target: str, time: str | None) -> Data:
     """Cut a table for the story.
 
     Raises:
         Rejected: there is no such column, or the table is too small or its target too odd to tell the story with.
     """
-    if target not in table.columns:
-        raise _missing_column(table, target, "--target")
-    if time is not None:
-        if time not in table.columns or time == target:
-            raise _missing_column(table.drop(columns=[target]), time, "--time")
-        table = table.sort_values(time, kind="stable").drop(columns=[time])
-    else:
-        table = table.sample(frac=1.0, random_state=SEED)
-    table = table[table[target].notna()].reset_index(drop=True)
+    table = _in_order(table, target, time)
     if len(table) < 200:
-        raise Rejected(f"{name} has {len(table)} rows with a {target!r}, and the story needs 200", fix="give a larger file")
+        raise Rejected(
+            f"{name} has {len(table)} rows with a {target!r}, and the story needs 200", fix="give a larger file"
+        )
     task = _task(table[target])
-    columns: dict[str, Any] = {}
-    left_out: dict[str, str] = {}
-    for column in table.columns:
-        if column == target:
-            continue
-        cells = _numbers(table[column])
-        why = _why_left_out(cells)
-        if why:
-            left_out[str(column)] = why
-        else:
-            columns[str(column)] = cells
+    columns, left_out = _features(table, target)
     if not columns:
-        raise Rejected(f"{name} has no column to predict {target!r} from", fix="give a file with at least one more usable column")
+        raise Rejected(
+            f"{name} has no column to predict {target!r} from", fix="give a file with at least one more usable column"
+        )
     features = pd.DataFrame(columns)
     features[target] = _target(table[target], task)
     if task is not Task.REGRESSION:  # a class that is nearly absent cannot be in all three parts
         counts = features[target].value_counts()
-        features = features[features[target].isin(counts[counts >= max(10, len(features) // 1000)].index)].reset_index(drop=True)
+        features = features[features[target].isin(counts[counts >= max(10, len(features) // 1000)].index)].reset_index(
+            drop=True
+        )
         task = _task(features[target])
     train, holdout, stream = _cut(features, ordered=time is not None)
     if task is not Task.REGRESSION:

@@ -1,4 +1,4 @@
-"""The five versions of the story: a modest first one, a better one, one in another unit, one that crashes, a retrained one.
+"""The versions of the story: a modest first one, a better one, one in another unit, one that crashes, a retrained one.
 
 Every model is an ordinary scikit-learn pipeline, trained for real on the rows it is given.
 """
@@ -27,11 +27,17 @@ def _columns(features: pd.DataFrame, used: list[str] | None) -> ColumnTransforme
     return ColumnTransformer([("texts", encoder, texts), ("numbers", "passthrough", numbers)])
 
 
-def fit(rows: pd.DataFrame, target: str, task: Task, *, columns: list[str] | None = None, shallow: bool = False) -> Pipeline:
-    """Train a gradient boosting (or a shallow tree) on the given rows, taking in all columns and using `columns` of them."""
+def fit(
+    rows: pd.DataFrame, target: str, task: Task, *, columns: list[str] | None = None, shallow: bool = False
+) -> Pipeline:
+    """Train a gradient boosting (or a shallow tree) that takes in all columns and uses `columns` of them."""
     features = rows.drop(columns=[target])
     if task is Task.REGRESSION:
-        model = DecisionTreeRegressor(max_depth=2, random_state=SEED) if shallow else HistGradientBoostingRegressor(max_iter=60, max_depth=5, random_state=SEED)
+        model = (
+            DecisionTreeRegressor(max_depth=2, random_state=SEED)
+            if shallow
+            else HistGradientBoostingRegressor(max_iter=60, max_depth=5, random_state=SEED)
+        )
     elif shallow:
         model = DecisionTreeClassifier(max_depth=2, min_samples_leaf=5, random_state=SEED)
     else:
@@ -141,7 +147,9 @@ def drift(data: Data) -> Drift:
     ranked = _important(fit(data.train, data.target, data.task), data)
     spread = {column: float(data.train[column].std()) for column in data.numbers}
     columns = [column for column in ranked if spread.get(column, 0) > 0][:2]
-    columns += [column for column in ranked if column in data.texts and data.train[column].nunique() > 1][: 2 - len(columns)]
+    columns += [column for column in ranked if column in data.texts and len(data.train[column].dropna().unique()) > 1][
+        : 2 - len(columns)
+    ]
     shifts = {column: 1.5 * spread[column] for column in columns if column in spread}
     replaced = {}
     for column in columns:
@@ -162,7 +170,10 @@ class Crash:
 
 def crash_bound(data: Data) -> Crash:
     """Choose a numeric column and a bound beyond all rows of the holdout and of ordinary traffic."""
-    best = max(data.numbers, key=lambda column: float(data.holdout[column].notna().mean()) + (float(data.holdout[column].std()) > 0))
+    best = max(
+        data.numbers,
+        key=lambda column: float(data.holdout[column].notna().mean()) + (float(data.holdout[column].std()) > 0),
+    )
     seen = pd.concat([data.train[best], data.holdout[best], data.stream[best]]).dropna()
     return Crash(best, float(seen.max()) + max(1.0, float(seen.max() - seen.min())))
 
@@ -186,7 +197,9 @@ def with_crash(graph: bytes, position: int, bound: float) -> bytes:
         [
             numpy_helper.from_array(np.array([position], dtype=np.int64), "crash_column"),
             numpy_helper.from_array(np.array(bound, dtype=np.float64), "crash_bound"),
-            numpy_helper.from_array(np.zeros(1, dtype=np.float64 if element == TensorProto.DOUBLE else np.float32), "crash_table"),
+            numpy_helper.from_array(
+                np.zeros(1, dtype=np.float64 if element == TensorProto.DOUBLE else np.float32), "crash_table"
+            ),
         ]
     )
     g.node.extend(
@@ -199,4 +212,3 @@ def with_crash(graph: bytes, position: int, bound: float) -> bytes:
         ]
     )
     return bytes(model.SerializeToString())
-

@@ -47,7 +47,7 @@ def main() -> None:
         out=Path(given.out),
         now=time.time(),  # noqa: TID251 - this is the user's side, not the platform's
     )
-    print(f"trained on {len(train):,} rows, held out {len(holdout):,}: {packed.digest}")  # noqa: T201 - the job's log
+    print(f"trained on {len(train):,} rows, held out {len(holdout):,}: {packed.digest}")
 
 
 if __name__ == "__main__":

@@ -107,7 +107,9 @@ def ship(story: Story, which: str, packed: pack.Packed) -> dict[str, Any]:
     return judgement
 
 
-def wait_for_rollout(story: Story, rollout: str, until: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any]:
+def wait_for_rollout(
+    story: Story, rollout: str, until: Callable[[dict[str, Any]], bool], timeout_s: float
+) -> dict[str, Any]:
     """Wait for a state of a rollout, telling each new sentence about a new step."""
     deadline = monotonic() + timeout_s
     told = ""
@@ -124,7 +126,10 @@ def wait_for_rollout(story: Story, rollout: str, until: Callable[[dict[str, Any]
             if until(now):
                 return now
         if monotonic() > deadline:
-            raise Unavailable(f"the rollout is {now.get('state', 'unknown')} after {timeout_s:.0f} s: {now.get('sentence', '')}", fix=f"shipway rollout explain {rollout}")
+            raise Unavailable(
+                f"the rollout is {now.get('state', 'unknown')} after {timeout_s:.0f} s: {now.get('sentence', '')}",
+                fix=f"shipway rollout explain {rollout}",
+            )
         story.traffic.wait(lambda: False, 0.2)
 
 
@@ -158,7 +163,12 @@ def begin(story: Story, webhook: str) -> None:
             say(f"  --- {name}.toml")
             for line in text.strip().splitlines():
                 say(f"  | {line}")
-        story.client.deploy(ENDPOINT, f"{MODEL}:{story.versions['first']}", settings={"auto_promote": True, "auto_retrain": True}, policies=policies)
+        story.client.deploy(
+            ENDPOINT,
+            f"{MODEL}:{story.versions['first']}",
+            settings={"auto_promote": True, "auto_retrain": True},
+            policies=policies,
+        )
         answer = first_answer(story, records(data.stream.head(1)[data.features])[0])
         step.ok, step.detail = True, f"endpoint {ENDPOINT!r} answers: {answer}"
 
@@ -191,7 +201,7 @@ def rollback_worse(story: Story) -> None:
     """A version that is worse only on live traffic is rolled back before it answers anyone."""
     with story.step("rollback_worse") as step:
         other = models.another_unit(story.data)
-        story.say(f"  injected: trained and held out on rows with {other.column!r} {other.change}; callers send the usual unit")
+        story.say(f"  injected: trained and held out with {other.column!r} {other.change}; callers send the usual unit")
         packed = pack_version(story, "worse", other.model, other.train, other.holdout)
         judgement = ship(story, "worse", packed)
         rollout = story.client.start_rollout(ENDPOINT, f"{MODEL}:{story.versions['worse']}")
@@ -209,7 +219,9 @@ def survive_crashing(story: Story) -> None:
         model = models.fit(data.train, data.target, data.task)
         converted = pack.convert(model, to_arrow(data.train), target=data.target, task=data.task)
         graph = models.with_crash(converted.graph, converted.position(crash.column), crash.bound)
-        packed = pack_version(story, "crashing", pack.OnnxModel(graph, encoding=converted.encoding), data.train, data.holdout)
+        packed = pack_version(
+            story, "crashing", pack.OnnxModel(graph, encoding=converted.encoding), data.train, data.holdout
+        )
         ship(story, "crashing", packed)
         rollout = story.client.start_rollout(ENDPOINT, f"{MODEL}:{story.versions['crashing']}")
         before = story.traffic.tally.failed
@@ -240,11 +252,18 @@ def drift_and_retrain(story: Story) -> None:
         drifted = drift.apply(data.stream)
         known = {job["id"] for job in client.jobs(ENDPOINT)}
         story.say(f"  injected: {drift}")
-        story.traffic.rows = Rows.of(records(drifted[data.features]), drifted[data.target].tolist(), ordered=data.ordered)
+        story.traffic.rows = Rows.of(
+            records(drifted[data.features]), drifted[data.target].tolist(), ordered=data.ordered
+        )
         wanted = set(drift.columns)
 
         def named() -> list[str]:
-            return [column for signal in client.signals(ENDPOINT) if signal["kind"] == "drift" for column in signal["columns"]]
+            return [
+                column
+                for signal in client.signals(ENDPOINT)
+                if signal["kind"] == "drift"
+                for column in signal["columns"]
+            ]
 
         def alerted() -> bool:
             return any(wanted <= set(message.get("columns", ())) for message in story.receiver.messages)
@@ -254,7 +273,8 @@ def drift_and_retrain(story: Story) -> None:
         for signal in client.signals(ENDPOINT):
             story.say(f"  {signal['sentence']}")
         step.ok = found
-        step.detail = f"named {', '.join(story.drift_columns) or 'nothing'}; {len(story.receiver.messages)} alerts reached the webhook"
+        alerts = len(story.receiver.messages)
+        step.detail = f"named {', '.join(story.drift_columns) or 'nothing'}; {alerts} alerts reached the webhook"
     with story.step("retrain") as step:
         step.ok, step.detail = _retrained(story, known)
 
@@ -271,7 +291,9 @@ def _retrained(story: Story, known: set[str]) -> tuple[bool, str]:
     deadline = monotonic() + 45
     job: dict[str, Any] = {}
     while monotonic() < deadline:
-        fresh = [job for job in client.jobs(ENDPOINT) if job["id"] not in known or job["state"] in ("queued", "running")]
+        fresh = [
+            job for job in client.jobs(ENDPOINT) if job["id"] not in known or job["state"] in ("queued", "running")
+        ]
         job = fresh[0] if fresh else {}
         if job.get("state") in ("done", "failed"):
             break
@@ -297,7 +319,10 @@ def verify(story: Story) -> None:
         checks = [client.verify_rollout(rollout["id"]) for rollout in client.rollouts(ENDPOINT)]
         decisions = sum(check["decisions"] for check in checks)
         step.ok = bool(story.ledger["ok"]) and all(check["ok"] for check in checks)
-        step.detail = f"{story.ledger['entries']} entries, chain whole; {decisions} decisions of {len(checks)} rollouts recomputed"
+        step.detail = (
+            f"{story.ledger['entries']} entries, chain whole; "
+            f"{decisions} decisions of {len(checks)} rollouts recomputed"
+        )
 
 
 def tell(story: Story, webhook: str) -> None:
@@ -306,9 +331,14 @@ def tell(story: Story, webhook: str) -> None:
     begin(story, webhook)
     if not all(step.ok for step in story.steps):
         return
-    story.traffic.rows = Rows.of(records(data.stream[data.features]), data.stream[data.target].tolist(), ordered=data.ordered)
+    story.traffic.rows = Rows.of(
+        records(data.stream[data.features]), data.stream[data.target].tolist(), ordered=data.ordered
+    )
     with story.traffic:
-        story.say(f"\ntraffic: {RATE:.0f} requests a second from {len(data.stream):,} rows that no model has seen; labels follow 0.4 s later")
+        story.say(
+            f"\ntraffic: {RATE:.0f} requests a second from {len(data.stream):,} rows that no model has seen; "
+            "labels follow 0.4 s later"
+        )
         promote_better(story)
         rollback_worse(story)
         survive_crashing(story)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import orjson
 
@@ -66,22 +66,38 @@ class Tally:
 class Traffic:
     """Sends requests at a steady rate until closed; change `rows` at any time to change what is asked."""
 
-    def __init__(self, host: str, port: int, endpoint: str, rows: Rows, *, rate: float, send_labels: _Labels, label_delay_s: float = 0.4) -> None:
+    def __init__(  # noqa: PLR0913 - what a caller is
+        self,
+        host: str,
+        port: int,
+        endpoint: str,
+        rows: Rows,
+        *,
+        rate: float,
+        send_labels: _Labels,
+        label_delay_s: float = 0.4,
+    ) -> None:
         self.rows = rows
         self.rate = rate
         self.tally = Tally()
         self.headers_seen: Counter[str] = Counter()
         self._address = (host, port)
-        self._head = f"POST /v2/models/{endpoint}/infer HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\ncontent-length: ".encode()
+        self._head = (
+            f"POST /v2/models/{endpoint}/infer HTTP/1.1\r\nhost: {host}:{port}\r\n"
+            "content-type: application/json\r\ncontent-length: "
+        ).encode()
         self._send_labels = send_labels
         self._label_delay_s = label_delay_s
         self._waiting: deque[tuple[float, Answer]] = deque()
         self._random = Random(7)  # noqa: S311 - reproducible rows, not secrets
         self._next = 0
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=work, name=name, daemon=True) for name, work in (("traffic", self._run), ("labels", self._label))]
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for name, work in (("traffic", self._run), ("labels", self._label))
+        ]
 
-    def __enter__(self) -> "Traffic":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -142,7 +158,10 @@ class Traffic:
                 turns.task_done()
 
     async def _exchange(
-        self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None, body: bytes, truth: Any  # noqa: ANN401 - a label is any JSON scalar
+        self,
+        connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None,
+        body: bytes,
+        truth: Any,  # noqa: ANN401 - a label is any JSON scalar
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         reused = connection is not None
         reader, writer = connection or await asyncio.open_connection(*self._address)
@@ -151,7 +170,7 @@ class Traffic:
             writer.write(message)
             first = await asyncio.wait_for(reader.readline(), 10)
             if not first:
-                raise asyncio.IncompleteReadError(b"", None)
+                raise asyncio.IncompleteReadError(b"", None)  # noqa: TRY301 - the same end as a reset, handled below
         except (ConnectionError, asyncio.IncompleteReadError) as ended:
             if not reused or getattr(ended, "partial", b""):
                 raise
@@ -167,7 +186,9 @@ class Traffic:
         if status == 200:
             version = headers[b"shipway-version"].decode()
             self.tally.versions[version] += 1
-            self._waiting.append((monotonic() + self._label_delay_s, Answer(headers[b"shipway-event-id"].decode(), version, truth)))
+            self._waiting.append(
+                (monotonic() + self._label_delay_s, Answer(headers[b"shipway-event-id"].decode(), version, truth))
+            )
         else:
             self._fail(f"{status}: {content[:200].decode(errors='replace')}")
         if headers.get(b"connection", b"").lower() == b"close":

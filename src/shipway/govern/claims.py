@@ -30,7 +30,9 @@ class Claim(Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         """Refuse a claim that hides what stands behind it."""
         if self.kind == "measured" and not (self.source or self.digest):
-            raise Rejected("a measured claim names what measured it", fix="give its source or digest, or call it attested")
+            raise Rejected(
+                "a measured claim names what measured it", fix="give its source or digest, or call it attested"
+            )
         if self.kind == "attested" and not self.who:
             raise Rejected("an attested claim names who attests it", fix="give `who`, or print it as absent")
 
@@ -85,4 +87,7 @@ class Card(Struct, frozen=True):
         return msgspec.json.encode({"format": 1, **msgspec.to_builtins(self), "sentence": self.sentence})
 
     def _rows(self) -> list[tuple[str, list[tuple[str, str, str]]]]:
-        return [(section.title, [(c.kind, c.text, render.source(c.source, c.digest, c.who, c.at)) for c in section.claims]) for section in self.sections]
+        return [
+            (section.title, [(c.kind, c.text, render.source(c.source, c.digest, c.who, c.at)) for c in section.claims])
+            for section in self.sections
+        ]

@@ -64,7 +64,11 @@ def markdown(title: str, digest: str, sentence: str, rows: Rows) -> str:
 
 def html(title: str, digest: str, sentence: str, rows: Rows) -> str:
     """Write a card as one page without scripts, images or addresses."""
-    body = [f"<h1>{escape(title)}</h1>", f"<p>{escape(sentence)}</p>", f'<p class="soft">Digest <code>{escape(digest)}</code></p>']
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{escape(sentence)}</p>",
+        f'<p class="soft">Digest <code>{escape(digest)}</code></p>',
+    ]
     for heading, claims in rows:
         body.append(f"<h2>{escape(heading)}</h2><ul>")
         body += [
@@ -74,5 +78,7 @@ def html(title: str, digest: str, sentence: str, rows: Rows) -> str:
         body.append("</ul>")
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n" + "\n".join(body) + "\n</main>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(body)
+        + "\n</main>\n</body>\n</html>\n"
     )

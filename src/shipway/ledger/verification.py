@@ -1,6 +1,5 @@
 """Recompute the whole chain and say in one sentence what was found."""
 
-import msgspec
 import rfc8785
 from msgspec import Struct
 from sqlalchemy import Connection
@@ -37,27 +36,36 @@ def verify(tx: Connection, head: str | None = None) -> Verification:
     before: Entry | None = None
     bad: tuple[int, str] | None = None
     count = 0
-    seen_head = head in (None, GENESIS)
+    head_is_there = head in (None, GENESIS)
     warnings: list[str] = []
-    rows = walk(tx)
-    while (entry := _next(rows)) is not None:
+    for entry in walk(tx):
         count += 1
-        if isinstance(entry, str):
-            bad = bad or ((before.seq if before else 0) + 1, entry)
-            break
         if bad is None and (fault := _fault(entry, before)):
-            bad = (entry.seq, fault)
-        if before is not None and entry.at < before.at - CLOCK_BACK_S:
-            warnings.append(f"entry {entry.seq} says it is {before.at - entry.at:.0f} s older than the one before it")
-        seen_head = seen_head or entry.hash == head
+            bad = (before.seq + 1 if before else 1, fault)
+        if bad is None and before is not None and entry.at < before.at - CLOCK_BACK_S:
+            warnings.append(f"entry {entry.seq} is dated {before.at - entry.at:.0f} s before the one it follows")
+        head_is_there = head_is_there or entry.hash == head
         before = entry
     newest = before.hash if before else GENESIS
-    if bad:
-        return Verification(False, count, newest, bad[0], f"entry {bad[0]} {bad[1]}", tuple(warnings))
-    if not seen_head:
-        said = f"the entry {head} is gone: the ledger was cut off or written anew, and now ends with entry {count}"
-        return Verification(False, count, newest, count + 1, said, tuple(warnings))
-    said = f"all {count} entries are as they were written" if count else "the ledger is empty"
+    if bad is None and not head_is_there:
+        bad = (count + 1, f"{head} is not in the ledger, which ends with entry {count}: entries were cut off its end")
+    if bad is not None:
+        return Verification(False, count, newest, bad[0], bad[1], tuple(warnings))
+    said = f"all {count} entries are as they were written" if count else "the ledger has no entries yet"
     if warnings:
-        said += f"; the clock went back {len(warnings)} times"
+        said += f", though the clock went back {len(warnings)} times"
     return Verification(True, count, newest, None, said, tuple(warnings))
+
+
+def _fault(entry: Entry, before: Entry | None) -> str | None:
+    """Say what is wrong with an entry that follows another, or None."""
+    expected = before.seq + 1 if before else 1
+    if entry.seq != expected:
+        return f"entry {expected} is missing: the next one there has number {entry.seq}"
+    if entry.previous != (before.hash if before else GENESIS):
+        return f"entry {entry.seq} does not follow the one before it: one of the two was replaced"
+    try:
+        same = digest(entry) == entry.hash
+    except (rfc8785.CanonicalizationError, TypeError, ValueError):
+        same = False
+    return None if same else f"entry {entry.seq} was changed after it was written: its hash does not fit its content"

@@ -14,32 +14,42 @@ Not here: whether a version may be tried at all (`shipway.gate`), and how a serv
 (`shipway.endpoint`). `decide`, `policy` and `plan` import no database.
 """
 
-from typing import Any
+from shipway.rollout.decide import Decision, Evidence, decide
+from shipway.rollout.forecast import plan
+from shipway.rollout.policy import DEFAULT_TOML, Policy, default_policy, parse_policy
 
-_HOMES = {
-    "Policy": "policy",
-    "parse_policy": "policy",
-    "default_policy": "policy",
-    "DEFAULT_TOML": "policy",
-    "Evidence": "decide",
-    "Decision": "decide",
-    "decide": "decide",
-    "plan": "plan",
-    "deploy": "run",
-    "rollback_endpoint": "run",
-    "start": "run",
-    "step": "run",
+_DATABASE = {
     "approve": "run",
-    "promote": "run",
-    "rollback": "run",
+    "deploy": "deployment",
+    "explain": "texts",
     "pause": "run",
-    "resume": "run",
+    "promote": "run",
     "record_counts": "counts",
-    "verify": "verify",
-    "status": "explain",
-    "explain": "explain",
+    "resume": "run",
+    "rollback": "run",
+    "rollback_endpoint": "deployment",
+    "start": "run",
+    "status": "texts",
+    "step": "run",
+    "verify": "records",
 }
 
-__all__ = [  # noqa: PLE0604  -- resolved below
-    *_HOMES
+
+def __getattr__(name: str) -> object:
+    """Import what needs a database when it is first asked for."""
+    if name not in _DATABASE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = __import__(f"{__name__}.{_DATABASE[name]}", fromlist=[name])
+    return getattr(module, name)
+
+
+__all__ = [
+    "DEFAULT_TOML",
+    "Decision",
+    "Evidence",
+    "Policy",
+    "decide",
+    "default_policy",
+    "parse_policy",
+    "plan",
 ]

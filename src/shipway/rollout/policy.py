@@ -67,7 +67,6 @@ _LATER = {
     "on_missing_key": "sticky keys",
     "warmup_requests": "warm-up",
     "clip": "clipped losses",
-    "label": "named labels",
     "mature_after": "label maturity",
     "slices": "slices",
     "max_shadow_lag": "shadow lag",
@@ -140,6 +139,8 @@ class Guardrail(Struct, frozen=True, forbid_unknown_fields=True):
     """Only `slower_than`, where it is required."""
     at_least: str = "0s"
     """Only `slower_than`: answers faster than this are never slow."""
+    label: Literal["label"] = "label"
+    """Only `loss`: name of the labels that say what was right."""
     loss: Literal["auto"] = "auto"
     """Only `loss`: zero-one for classifiers, above the champion's p90 error for regression."""
     unlabelled: Literal["hold", "ignore"] = "hold"
@@ -210,10 +211,9 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("`max_units` must be at least 1")
 
     def _check_promote(self) -> None:
-        if self != Step.__new__(Step) and any(
-            v is not None for v in (self.share, self.until, self.hold, self.hold_units, self.max_units)
-        ):
-            raise ValueError("a promote step has no options")
+        options = (self.share, self.until, self.hold, self.hold_units, self.max_units)
+        if self.require or any(v is not None for v in options):
+            raise ValueError("a promote step has no options: every guardrail must pass before it")
 
     def _check_hold(self) -> None:
         if self.hold is None and self.hold_units is None:
@@ -250,13 +250,13 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def parse_policy(text: str) -> Policy:
-    """Read a rollout policy.
+    r"""Read a rollout policy.
 
     Raises:
         Rejected: it is no TOML, a key is unknown or not enforced by this release, a value is out of range,
             or the steps do not end with a promotion that every guardrail must allow.
 
-    >>> parse_policy("[rollout]\\nalfa = 1")
+    >>> parse_policy("[rollout]\nalfa = 1")
     Traceback (most recent call last):
     ...
     shipway.errors.Rejected: rollout.toml: unknown key `alfa` in [rollout]
@@ -308,9 +308,7 @@ def _refuse_keys(table: dict[str, Any], known: set[str], where: str) -> None:
                 f"rollout.toml: `{key}` in {where} is not enforced by this release ({_LATER[key]})",
                 fix=f"remove `{key}`; a rule that would be ignored is refused",
             )
-        raise Rejected(
-            f"rollout.toml: unknown key `{key}` in {where}", fix=f"it may hold {', '.join(sorted(known))}"
-        )
+        raise Rejected(f"rollout.toml: unknown key `{key}` in {where}", fix=f"it may hold {', '.join(sorted(known))}")
 
 
 def _check_whole(policy: Policy) -> None:
@@ -323,7 +321,7 @@ def _check_whole(policy: Policy) -> None:
             f"rollout.toml: the steps are {', '.join(kinds) or 'none'}",
             fix="begin with a shadow or canary step and end with exactly one promote step",
         )
-    if "shadow" in kinds[kinds.index("canary") :] if "canary" in kinds else False:
+    if sorted(kinds[:-1], reverse=True) != kinds[:-1]:
         raise Rejected("rollout.toml: a shadow step follows a canary step", fix="put shadow steps first")
     slow = {g.name for g in policy.guardrail if g.outcome == "slower_than"}
     for i, stage in enumerate(policy.step):

@@ -180,11 +180,11 @@ def assemble(columns: tuple[ColumnReference, ...], rows: int) -> Reference:
 
 
 def column_reference(
-    name: str, values: NDArray[Any], *, seen: Column | None = None, max_levels: int = LEVELS
+    name: str, values: NDArray[Any], *, seen: Column | None = None, max_levels: int = LEVELS, bins: int = BINS
 ) -> ColumnReference:
     """Make the reference of one column from its values."""
     if values.dtype.kind in "fiu":
-        return _number_reference(name, "number", values.astype(np.float64), seen)
+        return _number_reference(name, "number", values.astype(np.float64, copy=False), seen, bins)
     return level_reference(name, Counter(values.tolist()), seen=seen, max_levels=max_levels)
 
 
@@ -196,7 +196,7 @@ def level_reference(
     if max(map(len, present), default=0) > LONGEST_LEVEL or (len(present) > KNOWN and _is_free(present)):
         lengths = np.repeat([float(len(v)) for v in present], list(present.values()))
         missing = np.full(sum(counted.values()) - lengths.size, np.nan)
-        return _number_reference(name, "length", np.concatenate([lengths, missing]), None)
+        return _number_reference(name, "length", np.concatenate([lengths, missing]), None, BINS)
     ranked = sorted(present, key=lambda level: (-present[level], level))
     top = tuple(ranked[: max(1, min(max_levels, 200))])
     known = set(ranked) | set((seen.levels if seen is not None else None) or ())
@@ -326,22 +326,25 @@ def _positions(name: str, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
     return {f"{name}[{i}]": flat[:, i] for i in range(flat.shape[1])}
 
 
-def _number_reference(name: str, kind: Kind, values: NDArray[np.float64], seen: Column | None) -> ColumnReference:
-    ordered = np.sort(values[np.isfinite(values)])
+def _number_reference(
+    name: str, kind: Kind, values: NDArray[np.float64], seen: Column | None, bins: int
+) -> ColumnReference:
+    present, missing = _sorted(values)
+    ordered = present[np.searchsorted(present, -np.inf, "right") : np.searchsorted(present, np.inf, "left")]
     made = ColumnReference(name, kind, ())
     if ordered.size:
         low = min(float(ordered[0]), seen.low if seen is not None and seen.low is not None else np.inf)
         high = max(float(ordered[-1]), seen.high if seen is not None and seen.high is not None else -np.inf)
-        made = msgspec.structs.replace(made, edges=_edges(ordered), low=low, high=high)
-    return msgspec.structs.replace(made, counts=tuple(_number_cells(made, values).tolist()))
+        made = msgspec.structs.replace(made, edges=_edges(ordered, bins), low=low, high=high)
+    return msgspec.structs.replace(made, counts=tuple(_sorted_cells(made, present, missing).tolist()))
 
 
-def _edges(ordered: NDArray[np.float64]) -> tuple[float, ...]:
-    """Cut sorted values into at most 20 bins; a value that fills bins alone gets one to itself."""
+def _edges(ordered: NDArray[np.float64], bins: int) -> tuple[float, ...]:
+    """Cut sorted values into so many bins at most; a value that fills several alone gets one to itself."""
     starts = np.flatnonzero(np.diff(ordered, prepend=-np.inf))
-    if starts.size <= BINS:
+    if starts.size <= bins:
         return tuple(ordered[starts[:-1]].tolist())
-    ranks = -(-ordered.size * np.arange(1, BINS) // BINS) - 1
+    ranks = -(-ordered.size * np.arange(1, bins) // bins) - 1
     quantiles, repeats = np.unique(ordered[ranks], return_counts=True)
     heavy = quantiles[repeats > 1]
     before = np.searchsorted(ordered, heavy, side="left") - 1
@@ -350,24 +353,47 @@ def _edges(ordered: NDArray[np.float64]) -> tuple[float, ...]:
 
 
 def _number_cells(column: ColumnReference, values: NDArray[np.float64]) -> Cells:
-    cells = np.zeros(column.size, np.int64)
-    edges = np.array(column.edges)
-    missing = int(np.isnan(values).sum())
     if values.size >= SORT_FROM:
-        ordered = np.sort(values)[: values.size - missing]
-        below_edge = np.searchsorted(ordered, edges, side="right")
-        cells[2:-1] = np.diff(below_edge, prepend=0, append=ordered.size)
-    else:
-        present = values[~np.isnan(values)] if missing else values
-        cells[2:-1] = np.bincount(np.searchsorted(edges, present, side="left"), minlength=edges.size + 1)
-    if column.low is not None and column.high is not None:
-        # The first edge is at least `low` and the last below `high`, so these rows are in the outer bins.
-        below, above = int((values < column.low).sum()), int((values > column.high).sum())
-        cells[2] -= below
-        cells[-2] -= above
-        cells[BELOW], cells[-1] = below, above
-    cells[MISSING] = missing
+        return _sorted_cells(column, *_sorted(values))
+    missing = np.isnan(values)
+    present = values[~missing]
+    edges = np.array(column.edges)
+    bins = np.bincount(np.searchsorted(edges, present, side="left"), minlength=edges.size + 1)
+    low, high = _range(column)
+    return _cells(bins, int(missing.sum()), int((present < low).sum()), int((present > high).sum()))
+
+
+def _sorted_cells(column: ColumnReference, present: NDArray[np.float64], missing: int) -> Cells:
+    """Count values that are sorted and hold no NaN."""
+    low, high = _range(column)
+    up_to = np.searchsorted(present, np.array(column.edges), side="right")
+    bins = np.diff(up_to, prepend=0, append=present.size)
+    below = int(np.searchsorted(present, low, side="left"))
+    return _cells(bins, missing, below, present.size - int(np.searchsorted(present, high, side="right")))
+
+
+def _cells(bins: NDArray[np.int64], missing: int, below: int, above: int) -> Cells:
+    """Join the cells of a column; the outer bins give up their rows outside the range.
+
+    That is exact, because the first edge is at least `low` and the last one below `high`.
+    """
+    cells = np.concatenate([[missing, below], bins, [above]]).astype(np.int64)
+    cells[2] -= below
+    cells[-2] -= above
     return cells
+
+
+def _sorted(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Return sorted values without NaN, and how many were NaN; numpy sorts NaN to the end."""
+    ordered = np.sort(values)
+    present = int(np.searchsorted(ordered, np.nan, side="left"))
+    return ordered[:present], ordered.size - present
+
+
+def _range(column: ColumnReference) -> tuple[float, float]:
+    if column.low is None or column.high is None:
+        return -np.inf, np.inf
+    return column.low, column.high
 
 
 def _numbers(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -62,7 +62,7 @@ def open_platform(settings: Settings) -> Platform:
     Raises:
         Unavailable: the home folder cannot be written or the database cannot be opened.
     """
-    for folder in (settings.home, settings.bundles, settings.incoming, settings.routes, settings.logs, settings.servers):
+    for folder in (settings.bundles, settings.incoming, settings.routes, settings.logs, settings.servers):
         folder.mkdir(parents=True, exist_ok=True)
     database = Database.open(settings.metadata_url)
     database.migrate()

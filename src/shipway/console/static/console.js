@@ -3,15 +3,19 @@
 "use strict";
 
 const STYLES = {
+  seconds: { hour: "2-digit", minute: "2-digit", second: "2-digit" },
+  hour: { hour: "2-digit", minute: "2-digit" },
+  weekday: { weekday: "short", hour: "2-digit", minute: "2-digit" },
   clock: { hour: "2-digit", minute: "2-digit" },
-  date: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" },
+  moment: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" },
+  date: { day: "numeric", month: "short" },
   full: { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" },
   day: { weekday: "long", day: "numeric", month: "long", year: "numeric" },
 };
 
 function local(text, style) {
   const at = new Date(text);
-  if (style === "clock" && at.toDateString() !== new Date().toDateString()) style = "date";
+  if (style === "clock" && at.toDateString() !== new Date().toDateString()) style = "moment";
   return at.toLocaleString("en-GB", { hourCycle: "h23", ...STYLES[style] });
 }
 
@@ -20,10 +24,7 @@ function localTimes(root) {
     node.textContent = local(node.dateTime, node.dataset.style || "clock");
   }
   for (const node of root.querySelectorAll("text[data-time]")) {
-    const at = new Date(node.dataset.time);
-    const utc = node.textContent;
-    if (/^\d\d:\d\d:\d\d$/.test(utc)) node.textContent = at.toLocaleTimeString("en-GB");
-    else if (/^\d\d:\d\d$/.test(utc)) node.textContent = local(node.dataset.time, "clock").slice(-5);
+    node.textContent = local(node.dataset.time, node.dataset.style);
   }
 }
 

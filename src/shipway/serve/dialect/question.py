@@ -29,7 +29,9 @@ def caller_key(value: object) -> str:
         return ""
     if isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable():
         return value
-    raise Rejected("the key is not a text of 1 to 200 printable characters", fix="send an id that your labels will name")
+    raise Rejected(
+        "the key is not a text of 1 to 200 printable characters", fix="send an id that your labels will name"
+    )
 
 
 def row_limit(rows: int, max_rows: int) -> None:

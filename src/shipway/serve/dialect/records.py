@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from shipway.bundle.coerce import coerce
+from shipway import bundle
 from shipway.errors import Rejected
 from shipway.serve.dialect.question import Question, caller_key, row_limit
 from shipway.serve.dialect.strict import no_duplicates, shallow
@@ -23,7 +23,7 @@ def read(document: dict[str, Any], body: bytes, signature: Signature, max_rows: 
     """
     unknown = document.keys() - KNOWN
     if unknown:
-        raise Rejected(f"{sorted(unknown)[0][:80]!r} is no part of a request", fix='send {"rows": [...], "key": "..."}')
+        raise Rejected(f"{min(unknown)[:80]!r} is no part of a request", fix='send {"rows": [...], "key": "..."}')
     rows = document["rows"]
     if not isinstance(rows, list) or not rows:
         raise Rejected("'rows' must be a list of at least one object", fix='send {"rows": [{"column": value}]}')
@@ -33,7 +33,7 @@ def read(document: dict[str, Any], body: bytes, signature: Signature, max_rows: 
         raise Rejected("each of 'rows' must be an object", fix='send {"rows": [{"column": value}]}')
     no_duplicates(body, len(document) + sum(map(len, rows)))
     try:
-        columns = coerce(signature, rows)
+        columns = bundle.coerce(signature, rows)
     except Rejected:
         shallow(rows)
         raise
@@ -44,14 +44,5 @@ def write(
     signature: Signature, outputs: Mapping[str, np.ndarray[Any, Any]], *, event: str, model: str, version: int
 ) -> bytes:
     """Answer a record request: one object per row."""
-    return orjson.dumps({"event_id": event, "model": model, "version": version, "rows": rows(signature, outputs)})
-
-
-def rows(signature: Signature, outputs: Mapping[str, np.ndarray[Any, Any]]) -> list[dict[str, Any]]:
-    """Write outputs as one dictionary per row; probabilities are keyed by class."""
-    lists = {name: values.tolist() for name, values in outputs.items()}
-    classes = signature.classes
-    if classes and "probability" in lists:
-        lists["probability"] = [dict(zip(classes, row, strict=True)) for row in lists["probability"]]
-    names = tuple(lists)
-    return [dict(zip(names, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+    rows = bundle.records(signature, outputs)
+    return orjson.dumps({"event_id": event, "model": model, "version": version, "rows": rows})

@@ -15,7 +15,7 @@ DEPTH = 64
 _decode = msgspec.json.Decoder().decode
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
     """Parse a JSON text.
 
     Duplicate keys are not found here, because only the dialect knows which objects it will read:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from shipway.bundle.coerce import check
+from shipway.bundle import check
 from shipway.errors import Rejected
 from shipway.serve.dialect.question import Question, caller_key, row_limit
 from shipway.serve.dialect.strict import no_duplicates, shallow
@@ -32,10 +32,15 @@ ACCEPTED = {
 }
 """Datatypes that a caller may send for a column of a datatype: nothing is lost on the way."""
 
-DTYPES: dict[str, Any] = {"FP64": np.float64, "FP32": np.float32, "INT64": np.int64, "INT32": np.int32, "BOOL": np.bool_}
-_number = frozenset({float, int})
-_nullable_number = frozenset({float, int, type(None)})
-KINDS = {
+DTYPES: dict[str, Any] = {
+    "FP64": np.float64,
+    "FP32": np.float32,
+    "INT64": np.int64,
+    "INT32": np.int32,
+    "BOOL": np.bool_,
+}
+_nullable_number: frozenset[type] = frozenset({float, int, type(None)})
+KINDS: dict[str, frozenset[type]] = {
     "FP64": _nullable_number,
     "FP32": _nullable_number,
     "INT64": frozenset({int}),
@@ -56,7 +61,7 @@ def read(document: dict[str, Any], body: bytes, signature: Signature, max_rows: 
     """
     unknown = document.keys() - KNOWN
     if unknown:
-        raise Rejected(f"{sorted(unknown)[0][:80]!r} is no part of a V2 request", fix="see the Open Inference Protocol, V2")
+        raise Rejected(f"{min(unknown)[:80]!r} is no part of a V2 request", fix="see the Open Inference Protocol, V2")
     shallow(document.get("parameters"))
     name = document.get("id", "")
     if type(name) is not str or len(name) > 200:
@@ -72,7 +77,9 @@ def read(document: dict[str, Any], body: bytes, signature: Signature, max_rows: 
     for tensor in tensors:
         label, shape = _label(tensor, signature), _shape(tensor)
         if rows >= 0 and shape[0] != rows:
-            raise Rejected(f"the tensor {label!r} has {shape[0]} rows and others have {rows}", fix="send as many of each")
+            raise Rejected(
+                f"the tensor {label!r} has {shape[0]} rows and others have {rows}", fix="send as many of each"
+            )
         rows = shape[0]
         row_limit(rows, max_rows)
         column = signature.input(label)
@@ -80,7 +87,7 @@ def read(document: dict[str, Any], body: bytes, signature: Signature, max_rows: 
         if not columns.keys().isdisjoint(added):
             raise Rejected(f"the tensor {label!r} came twice", fix="send each column once")
         columns.update(added)
-    return Question(check(signature, columns) or columns, rows, caller_key(document.get("key")), name)
+    return Question(check(signature, columns), rows, caller_key(document.get("key")), name)
 
 
 def _label(tensor: dict[str, Any], signature: Signature) -> str:
@@ -97,8 +104,11 @@ def _shape(tensor: dict[str, Any]) -> list[int]:
     shape = tensor.get("shape")
     # A bool is an int to Python, not to the protocol.
     if type(shape) is not list or not 0 < len(shape) <= 8 or not all(type(d) is int and 0 < d < 1 << 31 for d in shape):
-        raise Rejected(f"the shape of the tensor {tensor['name'][:80]!r} is not a list of 1 to 8 positive whole numbers",
-                       fix="send its shape as [rows] or [rows, 1]")  # fmt: skip
+        label = tensor["name"][:80]
+        raise Rejected(
+            f"the shape of the tensor {label!r} is not a list of 1 to 8 positive whole numbers",
+            fix="send its shape as [rows] or [rows, 1]",
+        )
     return shape
 
 
@@ -113,7 +123,9 @@ def _column(column: Column, tensor: dict[str, Any], shape: list[int]) -> np.ndar
             f"the tensor {column.name!r} came as {str(sent)[:20]} and the model takes {column.datatype}",
             fix=f"send it as {column.datatype}",
         )
-    cells = _cells(tensor, shape, KINDS["INT64" if sent in INTEGERS and column.datatype != "BYTES" else column.datatype])
+    cells = _cells(
+        tensor, shape, KINDS["INT64" if sent in INTEGERS and column.datatype != "BYTES" else column.datatype]
+    )
     return _array(column.name, cells, column.datatype, (rows, *column.shape))
 
 
@@ -199,7 +211,9 @@ def _example(signature: Signature) -> str:
     return f"send one tensor for each of {columns}{more}"
 
 
-def write(signature: Signature, outputs: Mapping[str, np.ndarray[Any, Any]], *, model: str, version: int, id: str) -> bytes:  # noqa: A002 - the protocol's word
+def write(
+    signature: Signature, outputs: Mapping[str, np.ndarray[Any, Any]], *, model: str, version: int, name: str
+) -> bytes:
     """Answer a V2 request: one tensor per output."""
     tensors = [
         {
@@ -212,13 +226,13 @@ def write(signature: Signature, outputs: Mapping[str, np.ndarray[Any, Any]], *, 
         if column.name in outputs
     ]
     answer: dict[str, Any] = {"model_name": model, "model_version": str(version)}
-    if id:
-        answer["id"] = id
+    if name:
+        answer["id"] = name
     answer["outputs"] = tensors
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _data(values: np.ndarray[Any, Any]) -> Any:
+def _data(values: np.ndarray[Any, Any]) -> Any:  # noqa: ANN401 - a list, or an array that orjson writes
     flat = values.reshape(-1)
     return flat.tolist() if flat.dtype == object else np.ascontiguousarray(flat)
 

@@ -19,8 +19,8 @@ from shipway.serve.engine.open import open_bundle
 from shipway.serve.engine.runner import RunnerEngine
 from shipway.terms import Manifest
 
-LARGE_S = 0.005
-"""A prediction that should take longer than this leaves the loop for a thread."""
+SLICE_S = 0.005
+"""A prediction that should take longer than this is cut into slices, between which the loop does other work."""
 
 
 class InlineEngine:
@@ -35,8 +35,8 @@ class InlineEngine:
         self.predict: Callable[[dict[str, np.ndarray[Any, Any]]], Mapping[str, np.ndarray[Any, Any]]] = runtime.predict
         self.slow_s = 0.0
         """A decaying maximum of how long answers took: above the p99."""
-        self.large_rows = _large_rows(self.manifest)
-        """More rows than this are predicted in a thread."""
+        self.slice_rows = _slice_rows(self.manifest)
+        """More rows than this are predicted in slices."""
 
     def close(self) -> None:
         """Let go of the model."""
@@ -46,23 +46,27 @@ class InlineEngine:
 Engine = InlineEngine | RunnerEngine
 
 
-def _large_rows(manifest: Manifest) -> int:
+def _slice_rows(manifest: Manifest) -> int:
     cost = manifest.runtime.cost_us
-    if manifest.runtime.kind != "onnx":
-        return 1 << 31  # only ONNX Runtime's sessions are known to be safe in two threads at once
     per_row_us = max(cost["64"] / 64 if "64" in cost else cost.get("1", 10.0), 0.1)
-    return max(1, int(LARGE_S * 1e6 / per_row_us))
+    return max(1, int(SLICE_S * 1e6 / per_row_us))
 
 
 class Loader:
     """Opens bundles by digest. `load` is awaited in the loop; the work is done in the loader's thread."""
 
     def __init__(
-        self, store: bundle.BundleStore, runner_command: Sequence[str], on_crash_loop: Callable[[str, str], None]
+        self,
+        store: bundle.BundleStore,
+        runner_command: Sequence[str],
+        on_crash_loop: Callable[[str, str], None],
+        *,
+        spare: bool = True,
     ) -> None:
         self._store = store
         self._runner_command = tuple(runner_command)
         self._on_crash_loop = on_crash_loop
+        self._spare = spare
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
     async def load(self, digest: str, *, isolated: bool) -> Engine:
@@ -82,6 +86,7 @@ class Loader:
             read.manifest,
             digest,
             folder=folder,
+            spare=self._spare,
             on_crash_loop=lambda why: self._on_crash_loop(digest, why),
         )
         try:

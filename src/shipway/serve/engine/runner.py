@@ -14,6 +14,7 @@ import logging
 import signal
 import socket
 import subprocess
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -61,6 +62,7 @@ class Child(asyncio.Protocol):
         self.pid = self._process.pid
 
     async def connect(self) -> None:
+        """Open our end of the line."""
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=self._ours)
 
     @property
@@ -74,9 +76,11 @@ class Child(asyncio.Protocol):
         return self._transport is None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        """Settle each call that is answered."""
         try:
             frames = self._frames.feed(data)
         except Broken:
@@ -112,6 +116,7 @@ class Child(asyncio.Protocol):
             call[1]("ok", columns, "")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+        """The process is gone: whoever waits is told."""
         self._transport = None
         if not self.hello.done():
             self.hello.set_exception(Unavailable("a runner died before it was ready", fix="look at the server's log"))
@@ -120,6 +125,7 @@ class Child(asyncio.Protocol):
         self._engine.lost(self, "crash")
 
     def send(self, frames: list[bytes]) -> None:
+        """Send frames in one write."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(frames))
 
@@ -151,6 +157,7 @@ class RunnerEngine:
         digest: str,
         *,
         folder: Path,
+        spare: bool = True,
         on_crash_loop: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._command = [*command, "runner", "--bundle", str(folder), "--digest", digest]
@@ -164,6 +171,7 @@ class RunnerEngine:
         self._spawning: asyncio.Task[None] | None = None
         self._closed = False
         self._backoff_s = 0.0
+        self._wants_spare = spare
         self.on_crash_loop = on_crash_loop
         self.manifest = manifest
         self.digest = digest
@@ -194,7 +202,7 @@ class RunnerEngine:
 
         Args:
             columns: what to predict on.
-            deadline: loop time.
+            deadline: of `time.monotonic`, which is the loop's clock.
             done: told (outcome, outputs, sentence); may be called before this returns.
         """
         child = self._active
@@ -202,10 +210,10 @@ class RunnerEngine:
             done("collateral", None, "no runner is free")
             return
         self._number += 1
-        began = self._loop.time()
+        began = time.monotonic()
 
         def timed(outcome: str, outputs: Columns | None, sentence: str) -> None:
-            self.slow_s = max(self.slow_s * 0.99, self._loop.time() - began) if outcome == "ok" else self.slow_s
+            self.slow_s = max(self.slow_s * 0.99, time.monotonic() - began) if outcome == "ok" else self.slow_s
             done(outcome, outputs, sentence)
 
         child.calls[self._number] = (deadline, timed)
@@ -231,7 +239,7 @@ class RunnerEngine:
         if child is None or not child.calls:
             return
         first = min(deadline for deadline, _ in child.calls.values())
-        if self._loop.time() >= first:
+        if time.monotonic() >= first:
             self.lost(child, "timeout")
         else:
             self._watch(first)
@@ -257,7 +265,7 @@ class RunnerEngine:
                 done("collateral", None, "a neighbour in the same runner failed")
 
     def _note_loss(self, how: str) -> None:
-        now = self._loop.time()
+        now = time.monotonic()
         self._losses.append(now)
         logger.warning("a runner of %s was lost by %s", self.digest[:19], how)
         self._backoff_s = min(max(BACKOFF_S, 2 * self._backoff_s), BACKOFF_LIMIT_S)
@@ -271,7 +279,7 @@ class RunnerEngine:
             self._spawning = self._loop.create_task(self._fill())
 
     async def _fill(self) -> None:
-        while not self._closed and (self._active is None or self._spare is None):
+        while not self._closed and (self._active is None or (self._wants_spare and self._spare is None)):
             await asyncio.sleep(self._backoff_s)
             try:
                 child = await self._spawn()

@@ -27,7 +27,7 @@ _decode = msgspec.msgpack.Decoder(list[tuple[str, str, tuple[int, ...], bytes | 
 
 def pack(columns: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
     """Write columns."""
-    parts = []
+    parts: list[tuple[str, str, tuple[int, ...], bytes | list[str | None]]] = []
     for name, values in columns.items():
         if values.dtype == object:
             parts.append((name, "O", values.shape, values.reshape(-1).tolist()))

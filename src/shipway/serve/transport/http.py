@@ -7,10 +7,12 @@ ends in an answer, a 4xx with a sentence, or a closed connection, within the `Li
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import cast
 
@@ -49,31 +51,39 @@ class Exchange:
 
     Attributes:
         method, path, headers (lower-case names), body: what was asked.
-        at: loop time when the request was complete; deadlines count from here.
+        at: `time.monotonic` when the request was complete; deadlines count from here.
     """
 
-    __slots__ = ("_close", "_connection", "_payload", "_version", "at", "body", "headers", "method", "path")
+    __slots__ = ("_connection", "at", "body", "close", "headers", "method", "path", "payload", "version")
 
     def __init__(self, connection: "Connection", method: bytes, path: bytes, headers: dict[bytes, bytes]) -> None:
         self._connection = connection
-        self._payload: tuple[bytes, bytes] | None = None
-        self._close = False
-        self._version = b""
+        self.payload: tuple[bytes, bytes] | None = None
+        self.close = False
+        self.version = ""
         self.method = method
         self.path = path
         self.headers = headers
         self.body = b""
         self.at = 0.0
 
-    def answer(self, status: int, body: bytes, headers: bytes = b"") -> None:
+    @property
+    def date(self) -> bytes:
+        """What the header `date` says now."""
+        return self._connection.server.date
+
+    def answer(
+        self, status: int, body: bytes, headers: bytes = b"", *, media_type: bytes = b"application/json"
+    ) -> None:
         """Send an answer, as soon as those before it on this connection have left.
 
         Args:
             status: HTTP status.
             body: what to send; its length is stated for the caller.
             headers: further header lines, each ending in CRLF.
+            media_type: of the body.
         """
-        self.send(head(status, len(body), headers, self._connection.server.date), body)
+        self.send(head(status, len(body), headers, self.date, media_type), body)
 
     def refuse(self, status: int, error: str, fix: str, headers: bytes = b"") -> None:
         """Answer with a sentence and what to do about it."""
@@ -81,15 +91,16 @@ class Exchange:
 
     def send(self, heading: bytes, body: bytes) -> None:
         """Send a head made by `head` and its body. The second answer to a request is ignored."""
-        if self._payload is None:
-            self._payload = (heading, b"" if self.method == b"HEAD" else body)
+        if self.payload is None:
+            self.payload = (heading, b"" if self.method == b"HEAD" else body)
             self._connection.advance()
 
 
-def head(status: int, length: int, headers: bytes, date: bytes) -> bytes:
+def head(status: int, length: int, headers: bytes, date: bytes, media_type: bytes = b"application/json") -> bytes:
     """Compose the head of an answer, without the blank line that ends it."""
-    return b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\ndate: %b\r\n%b" % (
+    return b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d\r\ndate: %b\r\n%b" % (
         REASON[status],
+        media_type,
         length,
         date,
         headers,
@@ -148,6 +159,7 @@ class Connection(asyncio.Protocol):
     # The transport calls these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the client in."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         server = self.server
         server.connections.add(self)
@@ -155,11 +167,13 @@ class Connection(asyncio.Protocol):
             self._refuse(503, f"{server.limits.connections} connections are open already", "try again in a second")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+        """Forget what it still waited for."""
         self._transport = None
         self._pending.clear()
         self.server.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
+        """Parse; each whole request goes to the application at once."""
         if self._last:
             return
         if not self._in_message:
@@ -181,30 +195,36 @@ class Connection(asyncio.Protocol):
             self._pause()
 
     def eof_received(self) -> bool:
+        """The client asks no more: answer what was asked, then close."""
         self._last = True
         self._in_message = False
         return bool(self._pending)  # answer what was asked, then close
 
     def pause_writing(self) -> None:
+        """The client does not read: neither do we."""
         self._write_paused = True
         self._writing_since = self.server.time()
         self._pause()
 
     def resume_writing(self) -> None:
+        """It reads again."""
         self._write_paused = False
         self.advance()
 
     # llhttp calls these, within data_received.
 
     def on_message_begin(self) -> None:
+        """llhttp: the first byte of a request."""
         if self._refusal is None:
             self._forget()
             self._in_message = True
 
     def on_url(self, url: bytes) -> None:
+        """llhttp: a piece of the target."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """llhttp: a whole header, or a trailer."""
         if self._current is not None or self._refusal is not None:
             return  # a trailer
         name = name.lower()
@@ -219,12 +239,13 @@ class Connection(asyncio.Protocol):
             self._refusal = self._too_large_head()
 
     def on_headers_complete(self) -> None:
+        """llhttp: the blank line."""
         if self._refusal is not None:
             return
         headers, parser = self._headers, self._parser
         exchange = Exchange(self, parser.get_method(), self._url, headers)
-        exchange._close = not parser.should_keep_alive()
-        exchange._version = parser.get_http_version()
+        exchange.close = not parser.should_keep_alive()
+        exchange.version = parser.get_http_version()
         self._current = exchange
         self._refusal = self._unfit(exchange)
         if self._refusal is None and b"expect" in headers:
@@ -232,6 +253,7 @@ class Connection(asyncio.Protocol):
             self.advance()
 
     def on_body(self, body: bytes) -> None:
+        """llhttp: a piece of the body."""
         if self._refusal is not None:
             return
         self._body_bytes += len(body)
@@ -242,6 +264,7 @@ class Connection(asyncio.Protocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
+        """llhttp: the last byte of a request."""
         exchange = self._current
         if exchange is None or self._refusal is not None or self._last:
             return
@@ -251,7 +274,7 @@ class Connection(asyncio.Protocol):
         body = self._body
         exchange.body = body[0] if len(body) == 1 else b"".join(body)
         exchange.at = self._since = self.server.time()
-        self._last = exchange._close
+        self._last = exchange.close
         self._pending.append(exchange)
         self.server.application(exchange)
 
@@ -263,12 +286,12 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():  # uvloop raises on a write to a closed transport
             pending.clear()
             return
-        while pending and pending[0]._payload is not None:
+        while pending and pending[0].payload is not None:
             exchange = pending.popleft()
-            heading, body = exchange._payload  # type: ignore[misc]
-            final = not pending and (exchange._close or (self.server.draining and not self._in_message))
+            heading, body = exchange.payload  # type: ignore[misc]
+            final = not pending and (exchange.close or (self.server.draining and not self._in_message))
             connection = b"connection: close\r\n\r\n" if final else b"\r\n"
-            if not final and exchange._version == b"1.0":
+            if not final and exchange.version == "1.0":
                 connection = b"connection: keep-alive\r\n\r\n"
             transport.write(heading + connection + body)
             if final:
@@ -308,6 +331,16 @@ class Connection(asyncio.Protocol):
         elif now - self._since >= idle_s:
             transport.close()
 
+    def touch(self, now: float) -> None:
+        """Let the time without a request begin now."""
+        if not self.busy:
+            self._since = now
+
+    def abort(self) -> None:
+        """Cut the client off."""
+        if self._transport is not None:
+            self._transport.abort()
+
     @property
     def busy(self) -> bool:
         """True while a request is being read or waits for its answer."""
@@ -315,7 +348,7 @@ class Connection(asyncio.Protocol):
 
     def _unfit(self, exchange: Exchange) -> tuple[int, str, str] | None:
         headers = exchange.headers
-        if exchange._version == b"1.1" and b"host" not in headers:
+        if exchange.version == "1.1" and b"host" not in headers:
             return 400, "an HTTP/1.1 request needs the header 'host'", "send it"
         if int(headers.get(b"content-length", b"0")) > self.server.limits.body_bytes:
             return self._too_large_body()
@@ -339,7 +372,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, status: int, error: str, fix: str) -> None:
         """Answer what cannot be read with a sentence, behind the answers that are due, and close."""
         exchange = Exchange(self, b"", b"", {})
-        exchange._close = self._last = self._lingering = True
+        exchange.close = self._last = self._lingering = True
         self._in_message = self._continue = False
         self._refusal = None
         self._body = []
@@ -373,7 +406,7 @@ class HttpServer:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._listeners: dict[int, tuple[asyncio.Server, socket.socket]] = {}
-        self.time = self._loop.time
+        self.time = time.monotonic  # uvloop's own clock stands still within a round, and latencies need microseconds
         self.limits = limits or Limits()
         self.connections: set[Connection] = set()
         self.draining = False
@@ -402,16 +435,21 @@ class HttpServer:
         if server is not None and own is not None:
             server.close()
 
-    async def accept_waiting(self, sock: socket.socket) -> None:
-        """Take in every connection that waits in a socket's queue, before its last descriptor closes."""
-        sock.setblocking(False)
-        while True:
-            try:
-                connection, _ = sock.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                return
+    async def retire(self, sockets: Sequence[socket.socket]) -> None:
+        """Stop accepting, take in everyone who waits in the sockets' queues, and close the sockets.
+
+        Whoever closes a listening socket last resets the connections in its queue. So each process
+        empties the queue first, whoever of them turns out to be the last.
+        """
+        self._close_listeners()
+        await asyncio.sleep(0.01)  # uvloop closes its descriptor in a later round
+        waiting = []
+        for sock in sockets:
+            with contextlib.suppress(OSError):  # nobody waits any more
+                while True:
+                    waiting.append(sock.accept()[0])
+            sock.close()
+        for connection in waiting:
             await self._loop.connect_accepted_socket(lambda: Connection(self), connection)
 
     async def drain(self, *, idle_s: float, at_most_s: float) -> bool:
@@ -426,30 +464,29 @@ class HttpServer:
         """
         self.draining = True
         began = self.time()
-        for server, _ in self._listeners.values():
-            server.close()
-        self._listeners.clear()
+        self._close_listeners()
         for connection in self.connections:
-            connection._since = max(connection._since, began) if not connection.busy else connection._since
+            connection.touch(began)
         self._idle_s = idle_s
         while self.connections and self.time() - began < at_most_s:
             self._sweep_once()
             await asyncio.sleep(0.02)
         cut_off = [c for c in self.connections if c.busy]
         for connection in list(self.connections):
-            if connection._transport is not None:
-                connection._transport.abort()
+            connection.abort()
         return not cut_off
 
     def close(self) -> None:
         """Stop accepting and drop every connection."""
         self._sweeper.cancel()
+        self._close_listeners()
+        for connection in list(self.connections):
+            connection.abort()
+
+    def _close_listeners(self) -> None:
         for server, _ in self._listeners.values():
             server.close()
         self._listeners.clear()
-        for connection in list(self.connections):
-            if connection._transport is not None:
-                connection._transport.abort()
 
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)

@@ -1,0 +1,130 @@
+"""Turn columns into the one matrix that a converted graph takes, by tables made when packing.
+
+A text column cannot be cheap inside a graph (a text tensor costs more than a whole model), but it
+has few levels: a dict from level to number costs nothing. So each column of the matrix X is either a
+column of numbers as it is, or one looked up: level -> number, with a number for a level never seen
+and one for a missing cell. `encoding.json` holds these tables and is part of the digest.
+
+    {"format": 1, "columns": [{"column": "age", "kind": "number"},
+                              {"column": "job", "kind": "text", "levels": {"cook": 0, "nurse": 1}, "unknown": 2, "missing": 3}]}
+
+A table of `kind` "level" is the same for a column of numbers with few values; its levels are written
+[[value, number], ...]. "unknown" or "missing" may be absent: then the model refuses such a cell, and so
+do we. A number that JSON lacks, NaN, is written null.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, Struct, UnsetType
+from numpy.typing import NDArray
+
+from shipway.errors import Rejected
+from shipway.terms import FORMAT
+
+Cell = float | None
+
+
+class TableColumn(Struct, frozen=True, omit_defaults=True):
+    """One column of X: where it comes from and how."""
+
+    column: str
+    kind: Literal["number", "text", "level"]
+    levels: dict[str, Cell] | list[tuple[float, Cell]] = {}
+    unknown: Cell | UnsetType = UNSET
+    missing: Cell | UnsetType = UNSET
+
+
+class Encoding(Struct, frozen=True):
+    """All columns of X, in order."""
+
+    columns: tuple[TableColumn, ...]
+    format: int = FORMAT
+
+    def position(self, column: str) -> int:
+        """Return the place in X of an input column that is passed on as it is.
+
+        Raises:
+            Rejected: no such column is.
+        """
+        for place, entry in enumerate(self.columns):
+            if entry.column == column and entry.kind == "number":
+                return place
+        raise Rejected(f"column {column!r} is not passed on as a number", fix="choose a column of numbers")
+
+
+def encode(encoding: Encoding) -> bytes:
+    """Write an encoding as JSON, the same bytes for the same tables."""
+    return msgspec.json.encode(encoding, order="sorted")
+
+
+def decode(data: bytes) -> Encoding:
+    """Read an encoding.
+
+    Raises:
+        Rejected: these bytes are none.
+    """
+    try:
+        return msgspec.json.decode(data, type=Encoding)
+    except msgspec.MsgspecError as exc:
+        raise Rejected(f"the text encoding of the bundle cannot be read: {exc}", fix="pack the model again") from exc
+
+
+def encoder(encoding: Encoding) -> Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float64]]:
+    """Compile an encoding into a function from columns to the matrix X, float64 of shape (rows, columns of X).
+
+    The function raises Rejected where a table has no number for a cell.
+    """
+    if not encoding.columns:
+        raise Rejected("the encoding has no columns", fix="pack a model with at least one input")
+    looks = [_look_up(entry) if entry.kind != "number" else None for entry in encoding.columns]
+    plan = [(place, entry.column, look) for place, (entry, look) in enumerate(zip(encoding.columns, looks, strict=True))]
+    first, width = encoding.columns[0].column, len(plan)
+    numbers = [(place, name) for place, name, look in plan if look is None]
+    tables = [(place, name, look) for place, name, look in plan if look is not None]
+
+    def matrix(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        x = np.empty((len(columns[first]), width))
+        for place, name in numbers:
+            x[:, place] = columns[name]
+        for place, name, look in tables:
+            x[:, place] = look(columns[name].tolist())
+        return x
+
+    return matrix
+
+
+def _look_up(entry: TableColumn) -> Callable[[list[Any]], list[float]]:
+    pairs = entry.levels.items() if isinstance(entry.levels, dict) else entry.levels
+    table: dict[Any, float] = {level: _number(value) for level, value in pairs}
+    text = entry.kind == "text"
+    if text and not isinstance(entry.missing, UnsetType):
+        table[None] = _number(entry.missing)
+    if text and not isinstance(entry.unknown, UnsetType):
+        get, other = table.get, _number(entry.unknown)
+        if None in table:
+            return lambda cells: [get(cell, other) for cell in cells]
+
+    def careful(cells: list[Any]) -> list[float]:
+        return [table[c] if c in table else _fall_back(entry, c) for c in cells]
+
+    return careful
+
+
+def _fall_back(entry: TableColumn, cell: Any) -> float:  # noqa: ANN401 - a cell of any column
+    missing = cell is None or cell != cell  # noqa: PLR0124 - NaN alone differs from itself
+    value = entry.missing if missing else entry.unknown
+    if isinstance(value, UnsetType):
+        what = "is missing" if missing else "has a level that the model has never seen"
+        raise Rejected(
+            f"column {entry.column!r} {what}, and its encoder refuses that",
+            fix="send a known level (`shipway inspect` lists them), or train the encoder to accept unknown ones",
+        )
+    return _number(value)
+
+
+def _number(value: Cell) -> float:
+    return math.nan if value is None else float(value)
