@@ -71,7 +71,9 @@ def platform(tmp_path, migrated):
         folder.mkdir(parents=True)
     shutil.copy(migrated, loaded.home / "shipway.db")
     database = Database.open(loaded.metadata_url)
-    yield SimpleNamespace(settings=loaded, database=database, bundles=BundleStore(loaded.bundles), lake=None, clock=lambda: NOW)
+    yield SimpleNamespace(
+        settings=loaded, database=database, bundles=BundleStore(loaded.bundles), lake=None, clock=lambda: NOW
+    )
     database.close()
 
 
@@ -83,7 +85,14 @@ def issue(platform):
         named = name or f"a-{role}"
         with platform.database.transaction() as tx:
             secret = access.issue(
-                tx, project=project, name=named, role=role, endpoints=endpoints, now=now, expires_at=expires_at, actor="t"
+                tx,
+                project=project,
+                name=named,
+                role=role,
+                endpoints=endpoints,
+                now=now,
+                expires_at=expires_at,
+                actor="t",
             )
         return {"authorization": f"Bearer {secret}"}
 
@@ -134,7 +143,8 @@ def bundles(table, tmp_path_factory):
     made = {}
     for name, columns in {"good": ["tenure", "fee"], "poor": ["fee"]}.items():
         model = make_pipeline(
-            ColumnTransformer([("n", StandardScaler(), columns), ("c", OneHotEncoder(), ["plan"])]), LogisticRegression()
+            ColumnTransformer([("n", StandardScaler(), columns), ("c", OneHotEncoder(), ["plan"])]),
+            LogisticRegression(),
         )
         model.fit(train.drop(columns="left"), train["left"])
         packed = pack.pack(

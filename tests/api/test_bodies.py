@@ -2,11 +2,14 @@
 
 import pytest
 
+from shipway.api import call
+
 BODIES = {
     "empty list": b"[]",
     "not json": b"{",
     "nan": b'{"version": NaN}',
     "infinity": b'{"version": Infinity}',
+    "an integer too large to keep": b'{"version": 18446744073709551615}',
     "too large a number": b'{"version": 1e400}',
     "a number of 5000 digits": b'{"version": ' + b"9" * 5000 + b"}",
     "nested 100,000 deep": b'{"version": ' + b"[" * 100_000,
@@ -47,8 +50,6 @@ def test_the_sentence_names_the_field_that_is_wrong(api):
 
 
 def test_a_body_above_the_limit_is_refused(api):
-    from shipway.api import call
-
     async def sends():
         for _ in range(call.MAX_JSON // 2**20 + 1):
             yield b" " * 2**20
@@ -59,7 +60,9 @@ def test_a_body_above_the_limit_is_refused(api):
     assert "larger than" in answer.json()["error"]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=99999999999999999999", "limit=x", "after=-1", "limit=1e3"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=-1", "limit=99999999999999999999", "limit=x", "after=-1", "limit=1e3"]
+)
 def test_a_query_that_does_not_fit_is_answered_in_our_form(api, query):
     answer = api.get(f"/v1/ledger?{query}")
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from shipway.client import Wire
+from shipway.client import Client, Wire
 from shipway.errors import Broken, Conflict, Forbidden, Missing, Rejected, Tampered, Unavailable
 
 
@@ -81,9 +81,10 @@ def test_nothing_that_listens_says_how_to_start_it():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-    with pytest.raises(Unavailable, match=f"nothing listens at http://127.0.0.1:{port}") as failure:
+    with pytest.raises(Unavailable, match="nothing listens at") as failure:
         Wire(f"http://127.0.0.1:{port}").request("GET", "/")
 
+    assert f"127.0.0.1:{port}" in str(failure.value)
     assert failure.value.fix == "start it with `shipway up`"
 
 
@@ -117,10 +118,10 @@ def test_a_failure_arrives_as_the_class_of_its_status_with_sentence_and_fix(peer
 
     wire = Wire(peer.serve(fails).url)
 
-    with pytest.raises(kind, match="^e$") as failure:
+    with pytest.raises(kind) as failure:
         wire.request("GET", "/")
 
-    assert failure.value.fix == "f"
+    assert (str(failure.value), failure.value.fix) == ("e", "f")
     wire.close()
 
 
@@ -159,8 +160,6 @@ def test_what_is_no_url_is_refused_before_anything_is_sent(url):
 
 
 def test_the_token_is_sent_and_names_are_quoted(peer, reply):
-    from shipway.client import Client
-
     def talks(reader, connection):
         while peer.read(reader):
             connection.sendall(reply(b'{"versions": []}'))

@@ -2,16 +2,18 @@
 
 import asyncio
 import math
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 
-import msgspec
 import httpx
+import msgspec
 import numpy as np
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import insert
 
-from shipway import access, console, rollout
+from shipway import access, console, ledger, rollout
 from shipway.console import session
 from shipway.database import Database, schema
 from shipway.endpoint import EndpointSettings
@@ -115,26 +117,17 @@ def latencies(median_us: float, n: int) -> tuple[int, ...]:
     return tuple(round(n * w / sum(weights)) for w in weights)
 
 
-def serve(
-    database: Database,
-    endpoint: str,
-    version: int,
-    per_minute: float,
-    median_us: float,
-    *,
-    minutes: int = 1440,
-    failures: int = 0,
-) -> None:
-    """Let an endpoint answer for some hours, more by day than by night."""
+def serve(database: Database, endpoint: str, version: int, per_minute: float, median_us: float, **some) -> None:
+    """Let an endpoint answer for some hours, more by day than by night, with `failures` once an hour."""
     made = []
-    for ago in range(minutes):
+    for ago in range(some.get("minutes", 1440)):
         minute = int(NOW // 60) - ago
         n = round(per_minute * (0.65 + 0.35 * math.cos((minute % 1440 - 780) / 1440 * 2 * math.pi)))
         bins = msgspec.json.encode(latencies(median_us, n)).decode()
         key = {"project": "default", "endpoint": endpoint, "minute": minute, "version": version}
         made.append(key | {"outcome": "ok", "n": n, "latency_us": bins})
-        if failures and ago % 60 == 5:
-            made.append(key | {"outcome": "error", "n": failures, "latency_us": "[]"})
+        if some.get("failures") and ago % 60 == 5:
+            made.append(key | {"outcome": "error", "n": some["failures"], "latency_us": "[]"})
     with database.transaction() as tx:
         tx.execute(insert(schema.endpoint_count), made)
 
@@ -143,7 +136,7 @@ def watch(database: Database, name: str, digest: str, *, drifted: bool) -> None:
     """Run the monitor's own decisions over forty windows of rows, the last three of them drifted."""
     draw = np.random.default_rng(7)
 
-    def columns(n: int, moved: bool) -> dict[str, np.ndarray]:
+    def columns(n: int, *, moved: bool) -> dict[str, np.ndarray]:
         plans = ["monthly", "prepaid", "yearly"] + (["weekly"] if moved else [])
         fee = np.where(draw.random(n) < (0.12 if moved else 0.01), np.nan, draw.gamma(3.0, 13.0, n))
         return {
@@ -153,7 +146,7 @@ def watch(database: Database, name: str, digest: str, *, drifted: bool) -> None:
         }
 
     signature = Signature(INPUTS, OUTPUTS, ("stays", "leaves"))
-    reference = profile.make_reference(signature, columns(5000, False))
+    reference = profile.make_reference(signature, columns(5000, moved=False))
     policy = monitor_policy()
     begins = NOW - 40 * HOUR
     baseline = Baseline(Losses(5000, (800,), 800.0))
@@ -161,7 +154,7 @@ def watch(database: Database, name: str, digest: str, *, drifted: bool) -> None:
     findings = []
     window = profile.empty(reference)
     for hour in range(40):
-        window = profile.count(reference, columns(800, drifted and hour >= 37))
+        window = profile.count(reference, columns(800, moved=drifted and hour >= 37))
         wrong = 130 if not drifted or hour < 37 else 190
         state, found = monitor_decide.update(
             state, reference, window, policy, begins + (hour + 1) * HOUR, Losses(800, (wrong,), float(wrong))
@@ -180,43 +173,25 @@ def watch(database: Database, name: str, digest: str, *, drifted: bool) -> None:
                 summary=msgspec.json.encode(summary).decode(),
             )
         )
-        for i, finding in enumerate(f for f in findings if f.status == "raised"):
-            raise_alarm(
-                tx,
-                f"{name}-{i}",
-                name,
-                finding.kind,
-                finding.sentence,
-                since=finding.since,
-                columns=finding.columns,
-                log_e=finding.log_e,
-                bar=finding.bar,
-            )
+        for i, f in enumerate(f for f in findings if f.status == "raised"):
+            told = (name, f.kind, f.sentence)
+            raise_alarm(tx, f"{name}-{i}", told, f.since, columns=f.columns, log_e=f.log_e, bar=f.bar)
 
 
-def raise_alarm(
-    tx,
-    id: str,
-    endpoint: str,
-    kind: str,
-    sentence: str,
-    *,
-    since: float,
-    columns=(),
-    log_e: float = 9.5,
-    bar: float = 9.08,
-    **row,
-) -> None:
-    signal = Signal(
-        id=id, project="default", endpoint=endpoint, kind=kind, since=since, raised_at=since + HOUR, sentence=sentence,
-        log_e=log_e, bar=bar, columns=tuple(columns), actions=(f"shipway retrain run {endpoint}",),
-    )  # fmt: skip
-    body = msgspec.json.encode(signal).decode()
-    tx.execute(
-        insert(schema.signal).values(
-            id=id, project="default", endpoint=endpoint, kind=kind, body=body, raised_at=since + HOUR, **row
-        )
-    )
+def raise_alarm(tx, key: str, signal: tuple[str, str, str], since: float, **changes) -> None:
+    """Write an open signal; `signal` is its endpoint, kind and sentence."""
+    endpoint, kind, sentence = signal
+    acts = {
+        k: changes.pop(k) for k in ("acknowledged_at", "acknowledged_by", "muted_until", "closed_at") if k in changes
+    }
+    fields = {
+        "id": key, "project": "default", "endpoint": endpoint, "kind": kind, "since": since, "raised_at": since + HOUR,
+        "sentence": sentence, "log_e": 9.5, "bar": 9.08, "actions": (f"shipway retrain run {endpoint}",),
+    }  # fmt: skip
+    made = Signal(**(fields | changes))
+    body = {"body": msgspec.json.encode(made).decode(), "raised_at": made.raised_at}
+    row = {"id": key, "project": "default", "endpoint": endpoint, "kind": kind}
+    tx.execute(insert(schema.signal).values(**row, **body, **acts))
 
 
 def try_out(database: Database, endpoint: str, version: int, *, until: int = 60) -> str:
@@ -250,15 +225,20 @@ def try_out(database: Database, endpoint: str, version: int, *, until: int = 60)
             )
             evidence = Evidence(
                 step=1, state="running", started_at=trial.started_at, step_started_at=NOW - HOUR,
-                guardrails={"errors": Counts(Pairs(same=2000), (errors,)), "slow": Counts(segments=(slow,)), "quality": Counts(pairs)},
-                shadowed=2000, assigned=(Assigned(1000, n, 9 * n),), units_before=2000, last_unit_at=NOW - HOUR + 60 * i,
+                guardrails={
+                    "errors": Counts(Pairs(same=2000), (errors,)),
+                    "slow": Counts(segments=(slow,)),
+                    "quality": Counts(pairs),
+                },
+                shadowed=2000, assigned=(Assigned(1000, n, 9 * n),), units_before=2000,
+                last_unit_at=NOW - HOUR + 60 * i,
             )  # fmt: skip
             rows.note(tx, rows.trial(tx, key), decide(policy, evidence, NOW - HOUR + 60 * i))
-        from shipway import ledger
-
+        decision = {"action": "advance", "sentence": "Passed the shadow step."}
+        payload = {"rollout": key, "endpoint": endpoint, "challenger": version, "decision": decision}
         ledger.append(
-            tx, project="default", actor="rollout", kind="rollout.decided", subject=f"rollout:{key}", now=NOW - HOUR,
-            payload={"rollout": key, "endpoint": endpoint, "challenger": version, "decision": {"action": "advance", "sentence": "Passed the shadow step."}},
+            tx, project="default", actor="rollout", kind="rollout.decided", subject=f"rollout:{key}", payload=payload,
+            now=NOW - HOUR,
         )  # fmt: skip
     return key
 
@@ -308,25 +288,10 @@ def tell_story(platform) -> str:
         register(tx, make_manifest("churn", 0.849), ago=3 * HOUR)
         register(tx, make_manifest("churn", 0.7), Verdict.FAIL, ago=2 * HOUR)
         digests = {m: SqlRegistry(tx).version("default", m, 1).digest for m in ("churn", "delivery-eta")}
-        raise_alarm(
-            tx,
-            "lead-quiet",
-            "lead-score",
-            "silence",
-            "lead-score: no label for 37 hours",
-            since=NOW - 37 * HOUR,
-            acknowledged_at=NOW - HOUR,
-            acknowledged_by="ines",
-        )
-        raise_alarm(
-            tx,
-            "old",
-            "churn",
-            "drift",
-            "churn gets different rows: fee_eur moved",
-            since=NOW - 30 * HOUR,
-            closed_at=NOW - 24 * HOUR,
-        )
+        quiet = ("lead-score", "silence", "lead-score: no label for 37 hours")
+        raise_alarm(tx, "lead-quiet", quiet, NOW - 37 * HOUR, acknowledged_at=NOW - HOUR, acknowledged_by="ines")
+        past = ("churn", "drift", "churn gets different rows: fee_eur moved")
+        raise_alarm(tx, "old", past, NOW - 30 * HOUR, closed_at=NOW - 24 * HOUR)
         rollout.record_counts(tx, CountsReport(1, "local", {}, epoch=99), NOW - 1)
     serve(database, "churn", 1, 1440, 900.0, failures=1)
     serve(database, "churn", 2, 150, 950.0, minutes=60)
@@ -337,10 +302,24 @@ def tell_story(platform) -> str:
     return try_out(database, "churn", 2)
 
 
+@pytest.fixture(scope="session")
+def told(tmp_path_factory):
+    """The story told once: a database file to copy, and the id of its rollout."""
+    settings = Settings(home=tmp_path_factory.mktemp("told"))
+    database = Database.open(settings.metadata_url)
+    database.migrate()
+    key = tell_story(Platform(settings, database))
+    database.close()
+    return settings.home / "shipway.db", key
+
+
 @pytest.fixture
-def story(platform):
+def story(platform, told):
     """An installation with the whole story; the value is the id of its rollout."""
-    return tell_story(platform)
+    source, key = told
+    with closing(sqlite3.connect(source)) as master, closing(sqlite3.connect(platform.database.path)) as copy:
+        master.backup(copy)
+    return key
 
 
 @pytest.fixture
@@ -392,3 +371,8 @@ def reader(app, platform):
 def storyteller():
     """What a longer-lived installation is made with: the story, and the platform's type."""
     return tell_story, Platform
+
+
+@pytest.fixture(name="make_manifest")
+def _make_manifest():
+    return make_manifest

@@ -28,7 +28,7 @@ def identity_graph(columns):
 
 def test_the_crashing_graph_answers_as_before_below_the_bound_and_raises_above():
     session = onnxruntime.InferenceSession(
-        models.with_crash(identity_graph(2), 1, 10.0), providers=["CPUExecutionProvider"]
+        models.with_crash(identity_graph(2), position=1, test="Greater", bound=10.0), providers=["CPUExecutionProvider"]
     )
     below = np.array([[5.0, 10.0], [99.0, np.nan]])
 

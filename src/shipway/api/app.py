@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shipway.api import docs, endpoints, evidence, models, rollouts, servers, signals, tokens
 from shipway.api.call import Platform, answer
-from shipway.errors import Broken, ShipwayError, Unavailable
+from shipway.errors import Broken, Rejected, ShipwayError, Unavailable
 
 OPEN = frozenset({"/v1/health", "/openapi.json", "/docs", "/docs/{asset}"})
 """Routes that need no token: they tell nothing about an installation but its release and its ports."""
@@ -62,7 +62,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _crashed)
     app.add_middleware(_Guard, platform=platform)
-    app.openapi = lambda: _described(app)  # type: ignore[method-assign] - the way FastAPI documents
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # the way FastAPI documents
     return app
 
 
@@ -107,6 +107,10 @@ async def _crashed(_request: Request, exc: Exception) -> Response:
             "the disk is full; nothing was written",
             "free space, then send the request again",
             Unavailable.__name__,
+        )
+    if isinstance(exc, OverflowError):
+        return _error(
+            422, "a number in the request is too large to be kept", "send numbers below 2**63", Rejected.__name__
         )
     log.error("a request failed", exc_info=exc)
     return _error(

@@ -116,7 +116,7 @@ def allow(*roles: str) -> Callable[[Request], Call]:
             )
         return Call(platform, principal, now)
 
-    authorised.roles = roles  # type: ignore[attr-defined] - the API page and the test of all routes read it
+    authorised.roles = roles  # type: ignore[attr-defined]  # the API page and the test of all routes read it
     return authorised
 
 
@@ -154,7 +154,7 @@ def body(kind: type[T]) -> Callable[[Request], Coroutine[Any, Any, T]]:
     async def decoded(request: Request) -> T:
         return decode(await read_body(request), kind)
 
-    decoded.kind = kind  # type: ignore[attr-defined] - the API page describes the body by it
+    decoded.kind = kind  # type: ignore[attr-defined]  # the API page describes the body by it
     return decoded
 
 

@@ -56,7 +56,10 @@ def _within_token(tx: Connection, call: Call, endpoint: str) -> None:
 
 @router.get("/v1/events")
 def list_events(
-    call: Admin, endpoint: str, since: float | None = None, limit: Annotated[int, Query(ge=1, le=10_000)] = 100
+    call: Admin,
+    endpoint: str,
+    since: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
 ) -> Response:
     """List captured rows of an endpoint, newest first."""
     with call.platform.database.read() as tx:
@@ -78,7 +81,7 @@ def _cell(value: Any) -> object:  # noqa: ANN401 - a cell of an Arrow table
 @router.get("/v1/ledger")
 def list_ledger(
     call: Admin,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=2**53)] = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     subject: str | None = None,
 ) -> Response:

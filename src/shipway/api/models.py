@@ -4,8 +4,8 @@ import tempfile
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
-from msgspec import Struct
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from msgspec import Meta, Struct
 from starlette.concurrency import run_in_threadpool
 
 from shipway import bundle, gate, govern
@@ -18,6 +18,9 @@ from shipway.terms import name, ref
 
 router = APIRouter(tags=["models"])
 
+MAX_NUMBER = 2**31 - 1
+Number = Annotated[int, Path(ge=1, le=MAX_NUMBER)]
+
 
 class NewVersion(Struct, forbid_unknown_fields=True):
     """Which uploaded bundle gets a version number."""
@@ -28,8 +31,8 @@ class NewVersion(Struct, forbid_unknown_fields=True):
 class AliasMove(Struct, forbid_unknown_fields=True):
     """Where an alias should point."""
 
-    version: int
-    seen: int | None = None
+    version: Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
+    seen: Annotated[int, Meta(ge=0, le=MAX_NUMBER)] | None = None
     """Revision last read; 0 for an alias that is not there yet; null to move whatever was there."""
     why: str = ""
 
@@ -41,7 +44,10 @@ class GateRequest(Struct, forbid_unknown_fields=True):
     """Text of a gate.toml; the default policy where null."""
 
 
-@router.put("/v1/bundles")
+_TAR = {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}
+
+
+@router.put("/v1/bundles", openapi_extra={"requestBody": {"required": True, "content": _TAR}})
 async def upload_bundle(request: Request, call: Admin) -> Response:
     """Store a bundle, sent as `tar --format=ustar`, and answer its digest. The same bundle is stored once."""
     settings = call.platform.settings
@@ -91,7 +97,7 @@ def register_version(call: Admin, model: str, wanted: Annotated[NewVersion, Depe
 
 
 @router.get("/v1/models/{model}/versions/{version}")
-def show_version(call: Admin, model: str, version: int) -> Response:
+def show_version(call: Admin, model: str, version: Number) -> Response:
     """Show one version: manifest, aliases and the evidence attached to its digest."""
     with call.platform.database.read() as tx:
         registry = SqlRegistry(tx)
@@ -135,7 +141,7 @@ def move_alias(call: Admin, model: str, alias: str, move: Annotated[AliasMove, D
 
 @router.post("/v1/models/{model}/versions/{version}/gate")
 def judge_version(
-    call: Admin, model: str, version: int, wanted: Annotated[GateRequest, Depends(body(GateRequest))]
+    call: Admin, model: str, version: Number, wanted: Annotated[GateRequest, Depends(body(GateRequest))]
 ) -> Response:
     """Judge a version against thresholds and the champion, and attach the verdict to its digest."""
     store = call.platform.bundles
@@ -162,10 +168,11 @@ def _champion(registry: SqlRegistry, call: Call, candidate: VersionRow) -> str:
 
 @router.get("/v1/models/{model}/versions/{version}/card")
 def show_card(
-    call: Admin, model: str, version: int, form: Annotated[str, Query(pattern="^(markdown|html|json)$")] = "markdown"
+    call: Admin, model: str, version: Number, form: Annotated[str, Query(pattern="^(markdown|html|json)$")] = "markdown"
 ) -> Response:
     """Show the card of a version: each claim measured, attested or absent."""
     with call.platform.database.read() as tx:
         card = govern.card_of(tx, SqlRegistry(tx).version(call.project, name(model, "model"), version))
-    rendered = {"markdown": card.to_markdown, "html": card.to_html, "json": lambda: card}[form]
-    return answer({"card": rendered()})
+    if form == "json":
+        return answer({"card": card})
+    return answer({"card": card.to_html() if form == "html" else card.to_markdown()})

@@ -37,7 +37,7 @@ def health(request: Request) -> Response:
 
 @router.get("/v1/routes")
 async def route_table(
-    call: Server, after: Annotated[int, Query(ge=0)] = 0, wait_s: Annotated[float, Query(ge=0, le=60)] = 20.0
+    call: Server, after: Annotated[int, Query(ge=0, le=2**53)] = 0, wait_s: Annotated[float, Query(ge=0, le=60)] = 20.0
 ) -> Response:
     """Answer the newest route table as soon as its epoch is above `after`; null if that takes longer than `wait_s`."""
 

@@ -60,7 +60,7 @@ def coerce(signature: Signature, rows: Sequence[Mapping[str, Any]]) -> Columns:
     if known is None or known[0] is not signature:
         if len(_CODERS) >= 256:
             _CODERS.clear()
-        known = _CODERS[id(signature)] = (signature, _coder(signature))
+        known = _CODERS[id(signature)] = (signature, _Coder(signature))
     return known[1](rows)
 
 
@@ -112,65 +112,72 @@ def records(signature: Signature, outputs: Mapping[str, NDArray[Any]]) -> list[d
 
 def _plain(values: NDArray[Any]) -> list[Any]:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        return np.where(np.isfinite(values), values, None).tolist()
-    return values.tolist()
+        unwritable = ~np.isfinite(values)
+        values = values.astype(object)
+        values[unwritable] = None
+    listed: list[Any] = values.tolist()
+    return listed
 
 
-def _coder(signature: Signature) -> Callable[[Sequence[Mapping[str, Any]]], Columns]:
-    columns = signature.inputs
-    numbers = [(i, c) for i, c in enumerate(columns) if not c.shape and c.datatype == "FP64"]
-    texts = [(i, c) for i, c in enumerate(columns) if not c.shape and c.datatype == "BYTES"]
-    rest = [(i, c) for i, c in enumerate(columns) if c.shape or c.datatype not in ("FP64", "BYTES")]
-    names = [c.name for c in columns]
-    if not names:
-        return lambda rows: {}  # noqa: ARG005
-    values_of = itemgetter(*names) if len(names) > 1 else _single(names[0])
-    pick_numbers, pick_texts = _picker([i for i, _ in numbers]), _picker([i for i, _ in texts])
-    number_names, text_names = [c.name for _, c in numbers], [c.name for _, c in texts]
-    approved: set[tuple[type, ...]] = set()
-    width = len(names)
+class _Coder:
+    """Coerces rows for one signature."""
 
-    def code(rows: Sequence[Mapping[str, Any]]) -> Columns:
-        try:
-            cells = [values_of(row) for row in rows]
-        except (KeyError, TypeError):
-            raise _bad_rows(signature, rows) from None
-        for at, row in enumerate(cells):
-            types = tuple(map(type, row))
-            if len(rows[at]) != width:
-                raise _bad_rows(signature, rows)
-            if types not in approved:
-                if _approve(columns, row, at) and len(approved) < _REMEMBERED:
-                    approved.add(types)
+    def __init__(self, signature: Signature) -> None:
+        columns = signature.inputs
+        numbers = [i for i, c in enumerate(columns) if not c.shape and c.datatype == "FP64"]
+        texts = [i for i, c in enumerate(columns) if not c.shape and c.datatype == "BYTES"]
+        self._signature = signature
+        self._cells = _picker([c.name for c in columns])
+        self._numbers, self._texts = _picker(numbers), _picker(texts)
+        self._number_names = [columns[i].name for i in numbers]
+        self._text_names = [columns[i].name for i in texts]
+        self._rest = [(i, c) for i, c in enumerate(columns) if c.shape or c.datatype not in ("FP64", "BYTES")]
+        self._width = len(columns)
+        self._approved: set[tuple[type, ...]] = set()
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Columns:
+        cells = self._approved_cells(rows)
         found: Columns = {}
-        if number_names:
-            try:
-                block = np.array([pick_numbers(row) for row in cells], np.float64).reshape(len(rows), len(number_names))
-            except OverflowError:
-                raise _too_large(columns, cells) from None
-            found.update(zip(number_names, block.T, strict=True))
-        if text_names:
-            written = np.empty((len(rows), len(text_names)), object)
-            written[:] = [pick_texts(row) for row in cells]
-            found.update(zip(text_names, written.T, strict=True))
-        for at, column in rest:
+        if self._number_names:
+            found.update(zip(self._number_names, self._matrix(cells).T, strict=True))
+        if self._text_names:
+            written = np.empty((len(cells), len(self._text_names)), object)
+            written[:] = [self._texts(row) for row in cells]
+            found.update(zip(self._text_names, written.T, strict=True))
+        for at, column in self._rest:
             found[column.name] = _rest(column, [row[at] for row in cells])
         return found
 
-    return code
+    def _approved_cells(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+        try:
+            cells = [self._cells(row) for row in rows]
+        except (KeyError, TypeError):
+            raise _bad_rows(self._signature, rows) from None
+        approved, width = self._approved, self._width
+        for at, row in enumerate(cells):
+            types = tuple(map(type, row))
+            if len(rows[at]) != width:
+                raise _bad_rows(self._signature, rows)
+            if types not in approved and _approve(self._signature.inputs, row, at) and len(approved) < _REMEMBERED:
+                approved.add(types)
+        return cells
+
+    def _matrix(self, cells: list[tuple[Any, ...]]) -> NDArray[np.float64]:
+        try:
+            block = np.array([self._numbers(row) for row in cells], np.float64)
+        except OverflowError:
+            raise _too_large(self._signature.inputs, cells) from None
+        return block.reshape(len(cells), len(self._number_names))
 
 
-def _single(name: str) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    return lambda row: (row[name],)
-
-
-def _picker(places: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    if not places:
+def _picker(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function that takes several items at once, always as a tuple."""
+    if not keys:
         return lambda row: ()  # noqa: ARG005
-    if len(places) == 1:
-        at = places[0]
-        return lambda row: (row[at],)
-    pick: Callable[[tuple[Any, ...]], tuple[Any, ...]] = itemgetter(*places)
+    if len(keys) == 1:
+        key = keys[0]
+        return lambda row: (row[key],)
+    pick: Callable[[Any], tuple[Any, ...]] = itemgetter(*keys)
     return pick
 
 
@@ -284,8 +291,7 @@ def _checked(column: Column, values: NDArray[Any]) -> NDArray[Any]:
             f"column {column.name!r} has shape {list(values.shape)} instead of {[-1, *column.shape]}",
             fix="the first dimension counts rows, the others are the signature's",
         )
-    cast = _checked_text(column, values) if column.datatype == "BYTES" else _checked_number(column, values)
-    return cast
+    return _checked_text(column, values) if column.datatype == "BYTES" else _checked_number(column, values)
 
 
 def _checked_text(column: Column, values: NDArray[Any]) -> NDArray[Any]:

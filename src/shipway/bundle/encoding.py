@@ -5,8 +5,9 @@ has few levels: a dict from level to number costs nothing. So each column of the
 column of numbers as it is, or one looked up: level -> number, with a number for a level never seen
 and one for a missing cell. `encoding.json` holds these tables and is part of the digest.
 
-    {"format": 1, "columns": [{"column": "age", "kind": "number"},
-                              {"column": "job", "kind": "text", "levels": {"cook": 0, "nurse": 1}, "unknown": 2, "missing": 3}]}
+    {"format": 1, "columns": [
+        {"column": "age", "kind": "number"},
+        {"column": "job", "kind": "text", "levels": {"cook": 0, "nurse": 1}, "unknown": 2, "missing": 3}]}
 
 A table of `kind` "level" is the same for a column of numbers with few values; its levels are written
 [[value, number], ...]. "unknown" or "missing" may be absent: then the model refuses such a cell, and so
@@ -81,7 +82,9 @@ def encoder(encoding: Encoding) -> Callable[[Mapping[str, NDArray[Any]]], NDArra
     if not encoding.columns:
         raise Rejected("the encoding has no columns", fix="pack a model with at least one input")
     looks = [_look_up(entry) if entry.kind != "number" else None for entry in encoding.columns]
-    plan = [(place, entry.column, look) for place, (entry, look) in enumerate(zip(encoding.columns, looks, strict=True))]
+    plan = [
+        (place, entry.column, look) for place, (entry, look) in enumerate(zip(encoding.columns, looks, strict=True))
+    ]
     first, width = encoding.columns[0].column, len(plan)
     numbers = [(place, name) for place, name, look in plan if look is None]
     tables = [(place, name, look) for place, name, look in plan if look is not None]

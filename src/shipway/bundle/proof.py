@@ -1,4 +1,6 @@
-"""Open a bundle in a process of its own and compare its answers with the examples: `python -m shipway.bundle.proof FOLDER`.
+"""Open a bundle in a process of its own and compare its answers with its examples.
+
+`python -m shipway.bundle.proof FOLDER`.
 
 Exit status 0 if it answers as it did when packed. The last line on standard error says why not.
 """

@@ -56,7 +56,9 @@ class AuditedBundle:
         """
         found = next((f for f in self.manifest.files if f.path == path), None)
         if found is None:
-            raise Missing(f"bundle {self.digest[:19]} has no file {path!r}", fix="look at the file list of its manifest")
+            raise Missing(
+                f"bundle {self.digest[:19]} has no file {path!r}", fix="look at the file list of its manifest"
+            )
         return found
 
     def has(self, path: str) -> bool:
@@ -120,9 +122,7 @@ def read(folder: Path) -> ReadBundle:
     return ReadBundle(folder, manifest, "sha256:" + hashlib.sha256(data).hexdigest())
 
 
-def audit(
-    bundle: ReadBundle, expected: str | None = None, *, kinds: Collection[str] | None = None
-) -> AuditedBundle:
+def audit(bundle: ReadBundle, expected: str | None = None, *, kinds: Collection[str] | None = None) -> AuditedBundle:
     """Hash every file and compare folder and manifest, without running anything.
 
     Args:
@@ -203,7 +203,11 @@ def _unsafe_paths(files: tuple[File, ...]) -> list[str]:
     for file in files:
         path = file.path
         parts = path.split("/")
-        if any(part in ("", ".", "..") for part in parts) or any(c in path for c in '\\:\0"<>|?*') or not path.isprintable():
+        if (
+            any(part in ("", ".", "..") for part in parts)
+            or any(c in path for c in '\\:\0"<>|?*')
+            or not path.isprintable()
+        ):
             findings.append(f"the path {path!r} is not a plain relative path")
         if path == MANIFEST:
             findings.append(f"{MANIFEST} cannot list itself")
@@ -244,7 +248,9 @@ def _compare(folder: Path, file: File) -> list[str]:
         return [f"{file.path} cannot be read ({exc.strerror})"]
     if size != file.size:
         return [f"{file.path} has {size:,} bytes instead of {file.size:,}"]
-    return [] if digest.hexdigest() == file.sha256 else [f"{file.path} was changed (sha256 {digest.hexdigest()[:12]}...)"]
+    return (
+        [] if digest.hexdigest() == file.sha256 else [f"{file.path} was changed (sha256 {digest.hexdigest()[:12]}...)"]
+    )
 
 
 def _unsafe_graph(bundle: ReadBundle) -> list[str]:

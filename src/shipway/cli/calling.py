@@ -124,11 +124,14 @@ def label(  # noqa: PLR0913 - each is an option of the command
     ] = None,
 ) -> Answer:
     """Say what turned out to be true about an event, or about many from a file."""
-    if (file is None) == (value is None):
+    if file is not None and value is None:
+        labels = _from(file)
+    elif value is not None and file is None:
+        labels = [{"event": event, "key": key, "row": row, "value": scalar(value)}]
+    else:
         raise Rejected(
             "give labels either by --value or by --file", fix=f"shipway label {endpoint} --event ID --value yes"
         )
-    labels = [{"event": event, "key": key, "row": row, "value": scalar(value)}] if value is not None else _from(file)  # type: ignore[arg-type] - one of the two
     taken = 0
     with session.progress("labelling") as tell:
         for start in range(0, len(labels), 10 * _AT_ONCE):

@@ -214,34 +214,34 @@ def list_(
     ] = "",
 ) -> Answer:
     """List models and endpoints, or the versions of one model."""
-    client = session.client
     if what not in ("", "models", "endpoints"):
-        rows = client.versions(what)
-        shown_rows = [
-            [f"{r['model']}:{r['version']}", r["gate"] or "not judged", ", ".join(r["aliases"]), r["digest"][:19]]
-            for r in rows
-        ]
-        return Answer({"versions": rows}, table(["version", "gate", "aliases", "digest"], shown_rows))
+        return _versions(session, what)
     value: dict[str, Any] = {}
     parts = []
     if what in ("", "models"):
-        value["models"] = models = client.models()
-        rows = [
-            [m["name"], m["versions"], ", ".join(f"{alias} -> {version}" for alias, version in m["aliases"].items())]
-            for m in models
-        ]
-        parts.append(
-            table(["model", "versions", "aliases"], rows) if rows else "no models yet: `shipway pack` makes one"
-        )
+        value["models"] = models = session.client.models()
+        lines = [[m["name"], m["versions"], _arrows(m["aliases"])] for m in models]
+        none = "no models yet: `shipway pack` makes one"
+        parts.append(table(["model", "versions", "aliases"], lines) if lines else none)
     if what in ("", "endpoints"):
-        value["endpoints"] = endpoints = client.endpoints()
-        rows = [[e["name"], f"{e['model']}:{e['champion']}", e["rollout"] or "none", e["url"]] for e in endpoints]
-        parts.append(
-            table(["endpoint", "champion", "rollout", "url"], rows)
-            if rows
-            else "no endpoints yet: `shipway deploy` makes one"
-        )
+        value["endpoints"] = endpoints = session.client.endpoints()
+        lines = [[e["name"], f"{e['model']}:{e['champion']}", e["rollout"] or "none", e["url"]] for e in endpoints]
+        none = "no endpoints yet: `shipway deploy` makes one"
+        parts.append(table(["endpoint", "champion", "rollout", "url"], lines) if lines else none)
     return Answer(value, "\n\n".join(parts))
+
+
+def _versions(session: Session, model: str) -> Answer:
+    rows = session.client.versions(model)
+    lines = [
+        [f"{r['model']}:{r['version']}", r["gate"] or "not judged", ", ".join(r["aliases"]), r["digest"][:19]]
+        for r in rows
+    ]
+    return Answer({"versions": rows}, table(["version", "gate", "aliases", "digest"], lines))
+
+
+def _arrows(aliases: dict[str, int]) -> str:
+    return ", ".join(f"{alias} -> {version}" for alias, version in aliases.items())
 
 
 @command(endpoint_app, "show", options=PLATFORM)

@@ -3,11 +3,12 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from shipway.cli.frame import LOCAL, PLATFORM, Answer, Session, command, encode, group
+from shipway.settings import Settings
 
 app = group("Run Shipway.")
 
@@ -112,11 +113,11 @@ def _announce(session: Session, how_to_stop: str) -> None:
     )
 
 
-def _sign_in(settings: Any, url: str) -> str:  # noqa: ANN401 - Settings; named so that nothing heavy is imported
-    from shipway.console import login_link
+def _sign_in(settings: Settings, url: str) -> str:
+    from shipway.console import session
     from shipway.wiring.platform import clock
 
-    return login_link(settings, url, clock())
+    return f"{url}/login?code={session.make_code(session.key(settings.home), clock())}"
 
 
 @command(app, "serve", options=PLATFORM)

@@ -50,7 +50,7 @@ def profile(
 def status(session: Session, endpoint: Endpoint) -> Answer:
     """Show what the monitor knows about an endpoint: 0 quiet, 1 a signal is open."""
     value = session.client.monitor(endpoint)
-    signals = session.client.signals(endpoint)
+    signals = value.pop("signals", [])
     raised = (
         table(["signal", "kind", "what"], [[s["id"], s["kind"], s["sentence"]] for s in signals])
         if signals

@@ -169,7 +169,7 @@ class Wire:
         except (OSError, http.client.HTTPException, ValueError) as exc:
             connection.close()
             raise Unavailable(
-                f"{self.url} cannot be reached: {exc or type(exc).__name__}", fix="check the URL, or " + self._fix
+                f"{self.url} cannot be reached: {str(exc) or type(exc).__name__}", fix="check the URL, or " + self._fix
             ) from exc
         except BaseException:
             connection.close()

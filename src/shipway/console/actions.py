@@ -11,13 +11,15 @@ from typing import Any
 from sqlalchemy import Connection, update
 from starlette.responses import Response
 
-from shipway import ledger, rollout
+from shipway import ledger
 from shipway.console import read
-from shipway.console.figures import percent, start
+from shipway.console.figures import percent
 from shipway.console.views import Rollout
 from shipway.console.visit import Visit
 from shipway.database import schema
 from shipway.errors import Conflict, Missing
+from shipway.rollout.deployment import rollback_endpoint
+from shipway.rollout.run import approve, pause, promote, resume, rollback
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ class Order:
 
 
 ORDERS = {
-    "pause": Order("Pause", "paused", rollout.pause),
-    "resume": Order("Resume", "resumed", rollout.resume),
-    "approve": Order("Approve", "approved", rollout.approve),
-    "promote": Order("Promote now", "promoted", rollout.promote, stop=True),
-    "rollback": Order("Roll back now", "rolled-back", rollout.rollback, stop=True),
+    "pause": Order("Pause", "paused", pause),
+    "resume": Order("Resume", "resumed", resume),
+    "approve": Order("Approve", "approved", approve),
+    "promote": Order("Promote now", "promoted", promote, stop=True),
+    "rollback": Order("Roll back now", "rolled-back", rollback, stop=True),
 }
 
 
@@ -77,7 +79,7 @@ def _question(tx: Connection, visit: Visit, found: Rollout, action: str) -> tupl
     new, old, name = found.challenger, found.champion, found.endpoint
     if action == "rollback":
         return f"Roll back version {new} of {name}?", [
-            f"Version {new} is on {now_on} now. Version {old} will answer everyone within a second; nothing has to be loaded.",
+            f"Version {new} is on {now_on} now. Version {old} will answer everyone within a second; it is loaded.",
             "The trial ends. To try the version again, start another rollout.",
         ]
     if action == "promote":
@@ -120,7 +122,7 @@ def roll_back_endpoint(visit: Visit) -> Response:
         return visit.render(
             "confirm.html",
             title="Roll back",
-            sentence=f"Roll {start(name)} back to version {back}?",
+            sentence=f"Roll {name} back to version {back}?",
             lines=lines,
             button="Roll back now",
             back=f"/endpoints/{name}",
@@ -128,7 +130,7 @@ def roll_back_endpoint(visit: Visit) -> Response:
             ask="",
         )
     with visit.platform.database.transaction() as tx:
-        rollout.rollback_endpoint(tx, visit.project, name, visit.principal.name, visit.now)
+        rollback_endpoint(tx, visit.project, name, visit.principal.name, visit.now)
     return visit.go(f"/endpoints/{name}", "rolled-back")
 
 
@@ -139,7 +141,7 @@ def acknowledge(visit: Visit) -> Response:
     if not visit.posted:
         return visit.render(
             "confirm.html", title="Acknowledge", sentence=f"Acknowledge the alarm on {found.signal.endpoint}?",
-            lines=[found.signal.sentence, "It stays listed until its cause is gone; it only stops asking for somebody."],
+            lines=[found.signal.sentence, "It stays listed until its cause is gone; it only stops asking."],
             button="Acknowledge", back="/alerts", stop=False, ask="",
         )  # fmt: skip
     with visit.platform.database.transaction() as tx:

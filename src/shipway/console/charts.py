@@ -117,14 +117,18 @@ def tiles(endpoint: Endpoint) -> list[Tile]:
     value, unit = rate(seen.per_second)
     p50, p95, p99 = (latency(value) for value in seen.overall)
     over = figures.duration(seen.ends - seen.begins)
-    failed = ", ".join(f"v{version} {count(n)}" for version, n in sorted(seen.failures.items()) if n)
+    by_version = ", ".join(f"v{version} {count(n)}" for version, n in sorted(seen.failures.items()) if n)
+    failed = f"{by_version}; the champion stands in for a challenger" if by_version else f"none of {count(seen.total)}"
+    kept, why = ("on", "requests and answers are kept for monitoring")
+    if not endpoint.settings.capture:
+        kept, why = ("off", "nothing is kept: no drift, no quality")
     return [
         Tile("Requests", value, unit, f"{count(seen.total)} in {over}"),
-        Tile("Failed answers of a version", percent(seen.failed / seen.total if seen.total else 0.0, 2), "", f"{failed}; the champion stands in for a challenger" if failed else f"none of {count(seen.total)}"),
-        Tile("Answer time, p50", p50[0], p50[1], f"p95 {' '.join(p95)}"),
-        Tile("Answer time, p99", p99[0], p99[1], "inside the server"),
-        Tile("Captured", "on" if endpoint.settings.capture else "off", "", "requests and answers are kept for monitoring" if endpoint.settings.capture else "nothing is kept: no drift, no quality"),
-    ]  # fmt: skip
+        Tile("Failed answers of a version", percent(seen.failed / max(seen.total, 1), 2), "", failed),
+        Tile("Answer time, p50", *p50, f"p95 {' '.join(p95)}"),
+        Tile("Answer time, p99", *p99, "inside the server"),
+        Tile("Capture", kept, "", why),
+    ]
 
 
 def _sampled(seen: Traffic, most: int = 12) -> list[int]:
@@ -255,7 +259,7 @@ def _example(column: Column) -> Any:  # noqa: ANN401 - any JSON value
     return value
 
 
-METRIC_NAMES = {"auc": "AUC", "accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "macro_f1": "Macro F1", "log_loss": "Log loss", "brier": "Brier score", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}  # fmt: skip
+METRIC_NAMES = {"auc": "AUC", "macro_f1": "Macro F1", "brier": "Brier score", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
 
 
 def metrics(version: Version) -> list[tuple[str, str, str]]:

@@ -4,6 +4,8 @@ Pure: a rollout as read in, values for the template out. Every figure is one tha
 nothing is estimated here.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +16,9 @@ from shipway.console.charts import Chart
 from shipway.console.figures import count, duration, percent, points, start, words
 from shipway.console.sentences import ENDED, Says
 from shipway.console.views import Endpoint, Rollout
-from shipway.rollout import Policy, parse_policy
 from shipway.rollout.decide import Check
+from shipway.rollout.policy import Policy, parse_policy
+from shipway.rollout.policy import Step as Stage
 
 TAGS = {
     "passed": ("Passed", "ok"),
@@ -50,11 +53,10 @@ class Card:
     role: str
     figure: str
     interval: str
-    tally: str
+    line: str
     means: str
     check: Check
     chart: Chart | None
-    obstacle: str
 
 
 def policy(rollout: Rollout) -> Policy:
@@ -62,7 +64,7 @@ def policy(rollout: Rollout) -> Policy:
     return parse_policy(rollout.policy)
 
 
-def _share(step: Any) -> str:  # noqa: ANN401 - policy.Step
+def _share(step: Stage) -> str:
     if step.kind == "shadow":
         return "Shadow"
     return percent(step.share) if step.kind == "canary" else "Promote"
@@ -84,7 +86,7 @@ def steps(rollout: Rollout, now: float) -> list[Step]:
     return out
 
 
-def _until(step: Any) -> str:  # noqa: ANN401 - policy.Step
+def _until(step: Stage) -> str:
     if step.kind == "promote":
         return "answers everyone"
     if step.until == "pass":
@@ -99,12 +101,10 @@ def says(rollout: Rollout, endpoint: Endpoint) -> Says:
     if not rollout.open:
         how = ENDED.get(rollout.state, rollout.state)
         then = rollout.latest.sentence if rollout.latest is not None else ""
-        return Says(
-            f"Version {rollout.challenger} of {rollout.endpoint} was {how}; version {endpoint.champion} answers everyone."
-            if how != "promoted"
-            else f"Version {rollout.challenger} was promoted and answers {rollout.endpoint}.",
-            then,
-        )
+        new, served = f"Version {rollout.challenger}", rollout.endpoint
+        if rollout.state == "promoted":
+            return Says(f"{new} was promoted and answers {served}.", then)
+        return Says(f"{new} of {served} was {how}; version {endpoint.champion} answers everyone.", then)
     step = policy(rollout).step[rollout.step]
     where = (
         f"{name} tries version {rollout.challenger} on copies of its requests"
@@ -137,6 +137,18 @@ def asked(rollout: Rollout | None) -> str:
     return f"{rollout.latest.sentence} Nothing is asked of you."
 
 
+MORE = re.compile(r"about ([\d,]+) more requests")
+
+
+def more(lines: Sequence[str]) -> int | None:
+    """Read off the rollout's own explanation how many more requests its slowest check needs.
+
+    >>> more(["errors: 39 % of the evidence needed, about 1,200 more requests at the rates seen so far."])
+    1200
+    """
+    return max((int(n.replace(",", "")) for line in lines for n in MORE.findall(line)), default=None)
+
+
 def nearest(rollout: Rollout | None) -> Check | None:
     """Choose the check that a rollout waits for: the undecided one with the least evidence."""
     if rollout is None or rollout.latest is None:
@@ -145,21 +157,15 @@ def nearest(rollout: Rollout | None) -> Check | None:
     return min(waiting, key=lambda c: c.log_e_margin / c.bar_margin, default=None)
 
 
-def cards(rollout: Rollout) -> list[Card]:
-    """Lay out every check of the newest decision."""
+def cards(rollout: Rollout, lines: Sequence[str]) -> list[Card]:
+    """Lay out every check of the newest decision, with the line that the rollout explains it by."""
     if rollout.latest is None:
         return []
     rules = {g.name: g for g in policy(rollout).guardrail}
     out = []
-    for check in rollout.latest.checks:
+    for check, line in zip(rollout.latest.checks, lines, strict=True):
         tag, role = TAGS[check.verdict]
         interval = f"points, {points(check.low)} to {points(check.high)}" if check.estimate is not None else ""
-        tally = ""
-        if check.challenger:
-            tally = (
-                f"{count(check.challenger_bad)} of {count(check.challenger)} for version {rollout.challenger} against "
-                f"{count(check.champion_bad)} of {count(check.champion)} for version {rollout.champion}."
-            )
         rule = rules.get(check.name)
         out.append(
             Card(
@@ -168,11 +174,10 @@ def cards(rollout: Rollout) -> list[Card]:
                 role=role,
                 figure=points(check.estimate) if check.estimate is not None else figures.NOTHING,
                 interval=interval or "no units yet",
-                tally=tally,
+                line=start(line.removeprefix(f"{check.name}: ")),
                 means=OUTCOMES[rule.outcome] if rule is not None else "",
                 check=check,
                 chart=_band(rollout, check, role),
-                obstacle=check.obstacle,
             )
         )
     return out
@@ -192,12 +197,11 @@ def _band(rollout: Rollout, check: Check, role: str) -> Chart | None:
     axes = plot.Axes(
         (past[0][0], past[-1][0]), (-reach, reach), lambda y: points(y) if y else "0", height=150, inset=0.0
     )
-    label = f"{check.name}: version {rollout.challenger} minus version {rollout.champion}, between {points(check.low)} and {points(check.high)} points; margin {points(check.margin)} points"
-    svg = plot.chart(
-        axes, label,
-        bands=[plot.Band([(at, float(c["low"]), float(c["high"])) for at, c in past], "bad" if role == "bad" else "ok" if role == "ok" else "wait")],
-        limits=[plot.Limit(0.0, "no difference", zero=True), plot.Limit(check.margin, f"margin {points(check.margin)}")],
-    )  # fmt: skip
+    between = f"between {points(check.low)} and {points(check.high)} points; margin {points(check.margin)} points"
+    versions = f"version {rollout.challenger} minus version {rollout.champion}"
+    band = plot.Band([(at, c["low"], c["high"]) for at, c in past], role if role in ("ok", "bad") else "wait")
+    limits = [plot.Limit(0.0, "no difference", zero=True), plot.Limit(check.margin, f"margin {points(check.margin)}")]
+    svg = plot.chart(axes, f"{check.name}: {versions}, {between}", bands=[band], limits=limits)
     chosen = past if len(past) <= 12 else [past[round(i * (len(past) - 1) / 11)] for i in range(12)]
     rows = tuple(
         (
@@ -210,7 +214,7 @@ def _band(rollout: Rollout, check: Check, role: str) -> Chart | None:
         for at, c in chosen
     )
     return Chart(
-        f"{start(check.name)}: version {rollout.challenger} minus version {rollout.champion} over time",
+        f"{start(check.name)}: {versions} over time",
         svg,
         ("Time", "Lower, points", "Upper, points", "For rollback", "For promotion"),
         rows,
@@ -223,7 +227,8 @@ def fair(rollout: Rollout, obeyed: tuple[str, str]) -> list[tuple[str, str, str]
     if latest is None:
         return [("off", "Split", "nothing has been counted yet"), (obeyed[0], "Servers", obeyed[1])]
     off = latest.log_e_ratio >= latest.bar_ratio
-    split = f"evidence that requests or labels reach the versions in the wrong shares: {draw.evidence(latest.log_e_ratio)} of {draw.evidence(latest.bar_ratio)}"
+    weighed = f"{draw.evidence(latest.log_e_ratio)} of {draw.evidence(latest.bar_ratio)}"
+    split = f"evidence that requests or labels reach the versions in the wrong shares: {weighed}"
     lamps = [("bad" if off else "ok", "Split", split), (obeyed[0], "Servers", obeyed[1])]
     for check in latest.checks:
         if check.obstacle:

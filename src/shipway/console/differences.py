@@ -75,12 +75,8 @@ GAPS = (("missing", "Missing"), ("new", "Never seen before"), ("outside", "Outsi
 def _moved(change: dict[str, Any]) -> float:
     """Share of rows that moved at most: among the values present, or into gaps, news and out of the range."""
     before, after = change["before"], change["after"]
-    return max(
-        [
-            float(change["distance"]),
-            *(abs(after[key] - before[key]) for key, _ in GAPS if key in before and key in after),
-        ]
-    )
+    gaps = [abs(float(after[key]) - float(before[key])) for key, _ in GAPS if key in before and key in after]
+    return max([float(change["distance"]), *gaps])
 
 
 def _notes(before: dict[str, Any], after: dict[str, Any], said: str) -> tuple[str, ...]:
@@ -119,7 +115,7 @@ def brief(endpoint: Endpoint) -> tuple[str, str]:
     if not watched:
         return "Not compared yet", ""
     at = f"/drift/{endpoint.name}"
-    return (f"{changed} of {plural(watched, 'column')}", at) if changed else ("None", "")
+    return (f"{changed} of {plural(watched, 'column')}", at) if changed else ("No change", "")
 
 
 def quality(endpoint: Endpoint) -> list[Tile]:
@@ -202,7 +198,8 @@ def _evidence(endpoint: Endpoint) -> Chart | None:
     chosen = points if len(points) <= 12 else [points[round(i * (len(points) - 1) / 11)] for i in range(12)]
     rows = tuple((_time(at), draw.evidence(y * math.log(10))) for at, y in chosen)
     caption = Markup(
-        "<b>Evidence that something changed</b>, all columns together, window by window. Below the bar it may wander without meaning anything."
+        "<b>Evidence that something changed</b>, all columns together, window by window. "
+        "Below the bar it may wander without meaning anything."
     )
     return Chart(caption, svg, ("Window until", "Evidence"), rows)
 

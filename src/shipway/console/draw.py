@@ -15,20 +15,24 @@ from markupsafe import Markup
 from shipway.console import figures
 from shipway.console.plot import Points, numbers, pieces
 
+_RING = '<circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" stroke-width="2"{}/>'
+_LINE = 'stroke="var(--paper)" stroke-width="1.8" stroke-linecap="round"'
 LAMPS = {
-    "ok": '<circle cx="8" cy="8" r="7" fill="currentColor"/><path d="M4.8 8.2 7.1 10.5 11.3 5.8" fill="none" stroke="var(--paper)" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round"/>',
-    "bad": '<path d="M8 1 15.4 14.4H.6z" fill="currentColor" stroke="currentColor" stroke-linejoin="round"/><path d="M8 5.6v4.2M8 12v.1" stroke="var(--paper)" stroke-width="1.8" stroke-linecap="round"/>',
-    "wait": '<circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" stroke-width="2"/><path d="M8 2a6 6 0 0 1 0 12z" fill="currentColor"/>',
-    "off": '<circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" stroke-width="2" stroke-dasharray="2.6 2.2"/>',
-    "soft": '<circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" stroke-width="2"/><circle cx="8" cy="8" r="2.4" fill="currentColor"/>',
-}  # fmt: skip
+    "ok": '<circle cx="8" cy="8" r="7" fill="currentColor"/><path d="M4.8 8.2 7.1 10.5 11.3 5.8" fill="none" '
+    f'{_LINE} stroke-linejoin="round"/>',
+    "bad": '<path d="M8 1 15.4 14.4H.6z" fill="currentColor" stroke="currentColor" stroke-linejoin="round"/>'
+    f'<path d="M8 5.6v4.2M8 12v.1" {_LINE}/>',
+    "wait": _RING.format("") + '<path d="M8 2a6 6 0 0 1 0 12z" fill="currentColor"/>',
+    "off": _RING.format(' stroke-dasharray="2.6 2.2"'),
+    "soft": _RING.format("") + '<circle cx="8" cy="8" r="2.4" fill="currentColor"/>',
+}
 """One shape per state, so that colour is never the only sign."""
 
 
 def lamp(state: str) -> Markup:
     """Draw the shape of a state: ok, bad, wait, off or soft. Put its word beside it."""
-    body = LAMPS.get(state, LAMPS["soft"])
-    return Markup('<svg class="lamp {}" viewBox="0 0 16 16" aria-hidden="true">{}</svg>').format(state, Markup(body))
+    body = Markup(LAMPS.get(state, LAMPS["soft"]))  # noqa: S704 - our own text, from the table above
+    return Markup('<svg class="lamp {}" viewBox="0 0 16 16" aria-hidden="true">{}</svg>').format(state, body)
 
 
 def spark(values: Sequence[float | None], label: str, *, area: bool = False, role: str = "") -> Markup:
@@ -88,7 +92,8 @@ def gauge(log_e: float, log_bar: float, *, role: str, name: str) -> Markup:
         for x, text, anchor in ticks
     )
     return Markup(
-        '<svg class="gauge" height="28" role="img" aria-label="{}"><rect class="track" width="100%" height="10" rx="2"/>'
+        '<svg class="gauge" height="28" role="img" aria-label="{}">'
+        '<rect class="track" width="100%" height="10" rx="2"/>'
         '<g class="{}"><rect class="fill" width="{}%" height="10" rx="2"/></g>'
         '<line class="bar" x1="80.0%" x2="80.0%" y1="-3" y2="13"/>{}</svg>'
     ).format(label, role, f"{min(max(reach, 0.0), 100.0):.1f}", texts)

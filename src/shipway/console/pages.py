@@ -5,11 +5,14 @@ Each reads once, in one transaction, and renders; none changes anything.
 
 from starlette.responses import HTMLResponse, Response
 
-from shipway import govern, ledger as book
+from shipway import govern
+from shipway import ledger as book
 from shipway.console import charts, checks, differences, read, record, sentences
 from shipway.console.figures import day
+from shipway.console.views import Version
 from shipway.console.visit import Visit
 from shipway.registry import SqlRegistry
+from shipway.rollout.texts import explain
 
 PAGE = 100
 """Ledger entries on one page."""
@@ -43,10 +46,10 @@ def endpoint(visit: Visit) -> Response:
         here = read.versions_at(tx, visit.project, found)
         past = read.rollouts(tx, visit.project, name)
         history = [record.line(entry) for entry in read.newest(tx, visit.project, subject=f"endpoint:{name}", limit=6)]
-    marks = [(line.at, line.what) for line in history]
+        lines = explain(tx, found.rollout.id)["lines"] if found.rollout is not None else []
     return visit.render(
         "endpoint.html",
-        says=sentences.endpoint(found, checks.asked(found.rollout)),
+        says=sentences.endpoint(found, checks.asked(found.rollout), checks.more(lines)),
         endpoint=found,
         split=charts.split(found),
         obeyed=charts.obeyed(servers, epoch, visit.now),
@@ -56,7 +59,6 @@ def endpoint(visit: Visit) -> Response:
         versions=here,
         past=past,
         history=history,
-        marks=marks,
         call=charts.call(found, visit.platform.settings),
         latest=found.rollout.id if found.rollout is not None else past[0].id if past else "",
     )
@@ -68,19 +70,18 @@ def rollout(visit: Visit) -> Response:
         found = read.rollout(tx, visit.project, visit.path("id"))
         at = read.endpoint(tx, visit.project, found.endpoint, visit.now)
         servers, epoch = read.health(tx), read.epoch(tx)
-        history = [
-            record.line(entry) for entry in read.newest(tx, visit.project, subject=f"rollout:{found.id}", limit=20)
-        ]
+        entries = read.newest(tx, visit.project, subject=f"rollout:{found.id}", limit=20)
+        lines = explain(tx, found.id)["lines"]
     return visit.render(
         "rollout.html",
         says=checks.says(found, at),
         rollout=found,
         endpoint=at,
         steps=checks.steps(found, visit.now),
-        checks=checks.cards(found),
+        checks=checks.cards(found, lines),
         fair=checks.fair(found, charts.obeyed(servers, epoch, visit.now)),
         cost=checks.cost(found),
-        history=history,
+        history=[record.line(entry) for entry in entries],
         buttons=checks.buttons(found),
     )
 
@@ -89,7 +90,7 @@ def models(visit: Visit) -> Response:
     """Every version of every model."""
     with visit.platform.database.read() as tx:
         found = read.versions(tx, visit.project)
-    by_model: dict[str, list[tuple[read.Version, list[tuple[str, str]]]]] = {}
+    by_model: dict[str, list[tuple[Version, list[tuple[str, str, str]]]]] = {}
     for version in found:
         by_model.setdefault(version.model, []).append((version, charts.metrics(version)))
     return visit.render("models.html", says=sentences.models(found), models=by_model)

@@ -154,7 +154,15 @@ def _written(at: float, style: str) -> str:
     return moment.strftime({"seconds": "%H:%M:%S", "hour": "%H:%M", "weekday": "%a %H:%M"}[style])
 
 
-def chart(axes: Axes, label: str, lines: Sequence[Line] = (), bands: Sequence[Band] = (), marks: Sequence[Mark] = (), limits: Sequence[Limit] = ()) -> Markup:  # fmt: skip
+def chart(
+    axes: Axes,
+    label: str,
+    lines: Sequence[Line] = (),
+    *,
+    bands: Sequence[Band] = (),
+    marks: Sequence[Mark] = (),
+    limits: Sequence[Limit] = (),
+) -> Markup:
     """Draw a chart over time.
 
     Args:

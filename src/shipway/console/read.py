@@ -17,7 +17,7 @@ from shipway.endpoint import EndpointRow, SqlEndpoints
 from shipway.errors import Missing
 from shipway.ledger import Entry
 from shipway.registry import SqlRegistry, VersionRow
-from shipway.rollout import Decision
+from shipway.rollout.decide import Decision
 from shipway.terms import Signal
 
 

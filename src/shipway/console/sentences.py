@@ -117,13 +117,15 @@ def stage(endpoint: Endpoint) -> str:
     return {"": "Waiting"}.get(where := _on(endpoint).strip(), start(where))
 
 
-def endpoint(endpoint: Endpoint, asked: str = "") -> Says:
+def endpoint(endpoint: Endpoint, asked: str = "", more: int | None = None) -> Says:
     """Say how one endpoint is, who answers, and what its rollout waits for.
 
     Args:
         endpoint: the endpoint.
-        asked: what the running rollout still needs, in words, or "".
+        asked: what the running rollout says of itself, or "".
+        more: how many more requests it needs at the rates seen so far, if that can be said.
     """
+    needs = f" and needs about {count(more)} more requests" if more is not None else ""
     name, challenger = start(endpoint.name), endpoint.variant("challenger")
     kind = _worst(endpoint.alarms)
     first = (
@@ -136,10 +138,16 @@ def endpoint(endpoint: Endpoint, asked: str = "") -> Says:
     if challenger is None:
         return Says(f"{first} Version {endpoint.champion} answers everyone.", asked or "Nothing is asked of you.")
     if challenger.mode == "shadow":
-        trial = f"Version {endpoint.champion} answers everyone; version {challenger.version} is tried on copies of their requests."
+        trial = (
+            f"Version {endpoint.champion} answers everyone; version {challenger.version} is tried on copies of "
+            "their requests."
+        )
     else:
         share = challenger.weight / BASIS
-        trial = f"Version {endpoint.champion} answers {percent(1 - share)} of requests; version {challenger.version} is being tried on {percent(share)}."
+        trial = (
+            f"Version {endpoint.champion} answers {percent(1 - share)} of requests; version {challenger.version} is "
+            f"being tried on {percent(share)}{needs}."
+        )
     return Says(f"{first} {trial}", asked or "Nothing is asked of you.")
 
 
@@ -154,7 +162,7 @@ def ledger(entries: int, fault: str, first_bad: int | None) -> Says:
     if fault:
         return Says(
             f"The chain is broken at entry {first_bad}: {fault}.",
-            "Everything before that entry still holds. Compare with a copy, and find out who could write to the database.",
+            "Everything before it still holds. Compare with a copy, and find out who could write to the database.",
         )
     if not entries:
         return Says("The ledger is empty. The first decision will be its first entry.")
@@ -172,7 +180,7 @@ def alerts(open_ones: Sequence[Alarm], past: int, now: float) -> Says:
         then = (
             f"{start(plural(past, 'alarm has', 'alarms have'))} come and gone."
             if past
-            else "When traffic, quality or data change more than chance explains, it is said here and sent to your webhooks."
+            else "When traffic, quality or data change more than chance explains, it is said here."
         )
         return Says("No alarm is open.", then)
     said = f"{start(plural(ringing, 'alarm is', 'alarms are'))} open" if ringing else "No alarm waits for anybody"
@@ -186,7 +194,9 @@ def models(versions: Sequence[Version]) -> Says:
         return Says("No model is registered yet.", "Pack a trained model and register it: the commands are below.")
     names = sorted({v.model for v in versions})
     serving = sum(bool(v.serves) for v in versions)
-    return Says(f"{start(plural(len(names), 'model'))} with {plural(len(versions), 'version')}; {plural(serving, 'version')} {'serves' if serving == 1 else 'serve'} an endpoint now.", "A version is never changed: it is named by the digest of everything in it.")  # fmt: skip
+    have = f"{start(plural(len(names), 'model'))} with {plural(len(versions), 'version')}"
+    used = f"{plural(serving, 'version')} {'serves' if serving == 1 else 'serve'} an endpoint now"
+    return Says(f"{have}; {used}.", "A version is never changed: it is named by the digest of everything in it.")
 
 
 def version(version: Version, claims: str) -> Says:
@@ -229,11 +239,12 @@ def drift(name: str, changed: Sequence[str], columns: int, rows: int) -> Says:
     if not changed:
         return Says(
             f"{start(name)} gets the data its model was made for: none of {plural(columns, 'column')} has changed.",
-            f"{count(rows)} rows were compared. A change is called one only where chance explains it less than once in the time you chose.",
+            f"{count(rows)} rows were compared. What chance explains often enough is not called a change.",
         )
     return Says(
         f"{start(name)} gets different data: {words(list(changed))} changed.",
-        f"{plural(len(changed), 'column')} of {columns}, by {count(rows)} rows. A change in the data is not yet a worse answer; quality is watched separately.",
+        f"{plural(len(changed), 'column')} of {columns}, by {count(rows)} rows. A change in the data is not yet a "
+        "worse answer; quality is watched separately.",
     )
 
 

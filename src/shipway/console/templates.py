@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent / "html"
 def when(at: float | None, now: float, style: str = "clock") -> Markup:
     """Write an instant in UTC, for the page's script to turn into the reader's zone; style is clock, day or full."""
     if at is None:
-        return Markup(figures.NOTHING)
+        return escape(figures.NOTHING)
     shown = figures.utc(at) if style == "full" else figures.day(at) if style == "day" else figures.clock(at, now)
     return Markup('<time datetime="{}" data-style="{}" title="{}">{}</time>').format(
         figures.iso(at), style, figures.utc(at), shown

@@ -5,7 +5,7 @@ from typing import Any
 
 from shipway.console.traffic import Traffic
 from shipway.endpoint import EndpointSettings
-from shipway.rollout import Decision
+from shipway.rollout.decide import Decision
 from shipway.terms import Manifest, Signal, Variant
 
 

@@ -104,12 +104,13 @@ def _to_login(request: Request) -> Response:
 
 
 def _guard(request: Request, platform: Platform) -> None:
-    configured = frozenset({platform.settings.control_host.lower()} - {"0.0.0.0", "::"})  # noqa: S104 - a comparison, not a bind
+    settings = platform.settings
+    configured = frozenset({settings.control_host.lower()} - {"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
     host = request.headers.get("host", "")
     if not guard.is_ours(host, configured):
         raise Forbidden(
             f"this console does not answer to the name {guard.host_name(host)[:60]!r}",
-            fix=f"open it as http://{platform.settings.control_host}:{platform.settings.control_port}, or set SHIPWAY_CONTROL_HOST to that name",
+            fix=f"open it on port {settings.control_port} of localhost, or set SHIPWAY_CONTROL_HOST to that name",
         )
     if request.method == "POST" and not guard.comes_from_here(request.headers, request.url.scheme):
         raise Forbidden(

@@ -88,10 +88,15 @@ def main(
         say(f"  left out {column!r}: {why}")
     home = Path(tempfile.mkdtemp(prefix="shipway-demo-"))
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(name)s: %(message)s")
+    status = 1
     try:
-        return _tell(cut, home, say, began=began, stay=stay, as_json=as_json)
+        status = _tell(cut, home, say, began=began, stay=stay, as_json=as_json)
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        if status == 0:
+            shutil.rmtree(home, ignore_errors=True)
+        else:
+            say(f"what happened is kept for a look: {home}/logs")
+    return status
 
 
 def _teller(stream: Any) -> Callable[[str], None]:  # noqa: ANN401 - a text stream

@@ -145,8 +145,8 @@ def begin(story: Story, webhook: str) -> None:
         model, column = models.first(data)
         packed = pack_version(story, "first", model, data.train, data.holdout)
         say(f"  a shallow tree on {column!r}, trained on {len(data.train):,} rows, held out {len(data.holdout):,}")
-        for line in str(packed.report).splitlines():
-            say(f"  {line}")
+        for heading, cell in packed.report.table():
+            say(f"  {heading:<13} {cell}")
         step.ok, step.detail = True, f"{packed.manifest.runtime.kind} bundle {packed.digest[:19]}"
     if not step.ok:
         return
@@ -215,10 +215,10 @@ def survive_crashing(story: Story) -> None:
     """A version whose graph raises on values that come only once it answers: callers notice nothing."""
     data = story.data
     with story.step("survive_crashing") as step:
-        crash = models.crash_bound(data)
         model = models.fit(data.train, data.target, data.task)
         converted = pack.convert(model, to_arrow(data.train), target=data.target, task=data.task)
-        graph = models.with_crash(converted.graph, converted.position(crash.column), crash.bound)
+        crash = models.crash(data, converted.encoding)
+        graph = models.with_crash(converted.graph, position=crash.position, test=crash.test, bound=crash.bound)
         packed = pack_version(
             story, "crashing", pack.OnnxModel(graph, encoding=converted.encoding), data.train, data.holdout
         )
@@ -230,13 +230,11 @@ def survive_crashing(story: Story) -> None:
             step.detail = f"it never answered callers: {now['sentence']}"
             return
         ordinary = story.traffic.rows
-        rows = data.stream.sample(1000, replace=True, random_state=1)
+        rows = data.stream.sample(1000, replace=True, random_state=1).reset_index(drop=True)
         beyond = rows[data.features].copy()
-        beyond.loc[beyond.index[:], crash.column] = beyond[crash.column].astype("float64")
-        some = beyond.reset_index(drop=True)
-        some.loc[some.index % 5 == 0, crash.column] = crash.bound * 1.01 + 1
-        story.say(f"  injected: one row in five has {crash.column!r} beyond {crash.bound:.4g}, where the graph raises")
-        story.traffic.rows = Rows.of(records(some), rows[data.target].tolist())
+        beyond.loc[beyond.index % 5 == 0, crash.column] = crash.cell
+        story.say(f"  injected: in one row of five {crash}, where the graph raises")
+        story.traffic.rows = Rows.of(records(beyond), rows[data.target].tolist())
         last = wait_for_rollout(story, rollout, ended, 25)
         story.traffic.rows = ordinary
         failed = story.traffic.tally.failed - before

@@ -86,7 +86,7 @@ def _identity(manifest: Manifest, digest: str) -> list[Claim]:
         ),
         Claim(
             "measured",
-            f"It runs as {runtime.kind}: {len(manifest.files)} files, {thousands(total)} bytes, each named by its own digest.",
+            f"It runs as {runtime.kind}: {len(manifest.files)} files of {thousands(total)} bytes, each with a digest.",
             BUNDLE,
             digest,
         ),
@@ -240,8 +240,8 @@ def _parity(manifest: Manifest, digest: str) -> list[Claim]:
     changed, largest = parity.get("labels_changed", 0), parity.get("largest_difference", 0.0)
     said = (
         f"Its answers equal those of {parity.get('compared_with', 'the original')} on {thousands(parity['rows'])} rows "
-        f"and {thousands(parity.get('edge_rows', 0))} edge rows: {plural(changed, 'label')} changed, largest difference "
-        f"{number(largest)}, {number(parity.get('tolerance', 0.0))} tolerated."
+        f"and {thousands(parity.get('edge_rows', 0))} edge rows: {plural(changed, 'label')} changed, largest "
+        f"difference {number(largest)}, {number(parity.get('tolerance', 0.0))} tolerated."
     )
     source = f"parity check when packing, converter {parity.get('converter', 'unknown')}"
     claims = [Claim("measured", said, source, digest)]

@@ -10,18 +10,20 @@ Rows = Sequence[tuple[str, Sequence[tuple[str, str, str]]]]
 
 SIGNS = {"measured": "✓", "attested": "◎", "absent": "◌"}
 STYLE = """
-:root { color-scheme: light dark; --ink: light-dark(#16191f, #eceef1); --soft: light-dark(#4a505b, #b3bac5); --paper: light-dark(#fcfcfa, #101317);
-  --line: light-dark(#e3e3dd, #2a313a); --pass: light-dark(#00725c, #3fc4a4) }
+:root { color-scheme: light dark; --ink: light-dark(#16191f, #eceef1); --soft: light-dark(#4a505b, #b3bac5);
+  --paper: light-dark(#fcfcfa, #101317); --line: light-dark(#e3e3dd, #2a313a); --pass: light-dark(#00725c, #3fc4a4) }
 * { box-sizing: border-box }
-body { margin: 2rem auto; padding: 0 1rem; max-width: 52rem; font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); overflow-wrap: anywhere }
+body { margin: 2rem auto; padding: 0 1rem; max-width: 52rem; font: 15px/1.5 system-ui, sans-serif;
+  color: var(--ink); background: var(--paper); overflow-wrap: anywhere }
 h1 { font-size: 1.6rem; line-height: 1.25 } h2 { font-size: 1.05rem; margin: 1.8rem 0 .5rem }
-code { font-size: .85em } p { margin: .3rem 0 } .soft { color: var(--soft) }
+code { font-size: .85em } p { margin: 0 } .soft { color: var(--soft) }
 ul { list-style: none; margin: 0; padding: 0; border-top: 1px solid var(--line) }
-li { display: grid; grid-template-columns: 6.5rem minmax(0, 1fr) minmax(0, 15rem); gap: 0 1rem; padding: .5rem 0; border-bottom: 1px solid var(--line); break-inside: avoid }
-li > span { font-size: .85rem } .measured { color: var(--pass) } .absent p { color: var(--soft) }
+li { display: grid; grid-template-columns: 6.5rem minmax(0, 1fr) minmax(0, 15rem); gap: 0 1rem; padding: .5rem 0;
+  border-bottom: 1px solid var(--line); break-inside: avoid }
+li > span { font-size: .85rem } span.measured { color: var(--pass) } .absent p { color: var(--soft) }
 @media (max-width: 40rem) { li { grid-template-columns: minmax(0, 1fr) } }
 @media print { body { margin: 0; max-width: none; font-size: 10pt } }
-"""  # fmt: skip
+"""
 
 
 def source(what: str, digest: str, who: str, at: float | None) -> str:
@@ -72,12 +74,14 @@ def html(title: str, digest: str, sentence: str, rows: Rows) -> str:
     for heading, claims in rows:
         body.append(f"<h2>{escape(heading)}</h2><ul>")
         body += [
-            f'<li class="{kind}"><span class="{kind}">{SIGNS[kind]} {kind}</span><p>{escape(text)}</p><span class="soft">{escape(behind)}</span></li>'
+            f'<li class="{kind}"><span class="{kind}">{SIGNS[kind]} {kind}</span><p>{escape(text)}</p>'
+            f'<span class="soft">{escape(behind)}</span></li>'
             for kind, text, behind in claims
         ]
         body.append("</ul>")
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(body)
         + "\n</main>\n</body>\n</html>\n"

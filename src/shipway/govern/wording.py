@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from shipway.ledger import Entry
 from shipway.terms import Column
@@ -63,7 +63,7 @@ def measured(value: Any) -> str:  # noqa: ANN401 - from JSON
     return f"is {number(value)}, without an interval" if _is_number(value) else ""
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

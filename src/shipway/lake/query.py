@@ -96,7 +96,7 @@ class Source(NamedTuple):
     columns: dict[str, str]
     """Lake column -> name people gave; fixed columns stand for themselves."""
     kinds: dict[str, str]
-    """Lake column -> its Arrow type."""
+    """Lake column -> what it holds, see `shape.kind`."""
     labels: list[DataFile]
 
 
@@ -118,8 +118,8 @@ def reading(source: Source, columns: Sequence[str]) -> str:
     if len(columns) == 1:
         return text(columns[0])
     kinds = {source.kinds[column] for column in columns}
-    kind = "double" if kinds <= {"int64", "double", "bool"} else "varchar"
-    return f"coalesce({', '.join(f'{text(column)}::{kind}' for column in columns)})"
+    common = "double" if kinds <= {"integer", "number", "boolean"} else "varchar"
+    return f"coalesce({', '.join(f'{text(column)}::{common}' for column in columns)})"
 
 
 def training(columns: str, target: str) -> str:

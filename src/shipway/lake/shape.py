@@ -71,6 +71,21 @@ def lake_name(original: str, taken: Iterable[str]) -> str:
     return name
 
 
+def kind(held: pa.DataType) -> str:
+    """Return what a column holds, however Arrow lays it out.
+
+    >>> kind(pa.large_string()), kind(pa.list_(pa.float64())), kind(pa.int64())
+    ('text', 'list of number', 'integer')
+    """
+    if pa.types.is_list(held) or pa.types.is_large_list(held):
+        return f"list of {kind(held.value_type)}"
+    if pa.types.is_boolean(held):
+        return "boolean"
+    if pa.types.is_integer(held):
+        return "integer"
+    return "number" if pa.types.is_floating(held) else "text"
+
+
 def fit(table: pa.Table, known: pa.Schema, names: Mapping[str, str]) -> tuple[pa.Table, dict[str, str]]:
     """Rename the columns of captures to those of their lake table, and say which are new.
 
@@ -83,7 +98,7 @@ def fit(table: pa.Table, known: pa.Schema, names: Mapping[str, str]) -> tuple[pa
         The captures with lake columns, and the part of the map that the table lacks.
     """
     taken = [*known.names]
-    places = {(given, str(known.field(name).type)): name for name, given in names.items()}
+    places = {(given, kind(known.field(name).type)): name for name, given in names.items()}
     new: dict[str, str] = {}
     renamed = []
     for field in table.schema:
@@ -91,7 +106,7 @@ def fit(table: pa.Table, known: pa.Schema, names: Mapping[str, str]) -> tuple[pa
             renamed.append(field.name)
             continue
         given = field.name.partition("\0")[0]  # `collector.join` marks a second type of one name
-        place = (given, str(field.type))
+        place = (given, kind(field.type))
         if place not in places:
             places[place] = lake_name(given, taken)
             taken.append(places[place])

@@ -20,7 +20,7 @@ from shipway.capture.ids import id_time, normal_id
 from shipway.database import Database, schema
 from shipway.errors import Conflict, Rejected
 from shipway.lake import commit, inbox, query, upkeep
-from shipway.lake.shape import ANSWERS, CAPTURE
+from shipway.lake.shape import ANSWERS, CAPTURE, kind
 from shipway.lake.tables import CAPTURES, LABELS, DataFile, files, find, names, open_catalog
 
 SWEEP_EVERY_S = 3600.0
@@ -259,7 +259,7 @@ class Lake:
         columns, kinds = {name: name for name in CAPTURE.names}, {}
         if captures is not None:
             columns |= names(captures)
-            kinds = {field.name: str(field.type) for field in captures.schema().as_arrow()}
+            kinds = {field.name: kind(field.type) for field in captures.schema().as_arrow()}
         columns |= {name: name for name in ANSWERS.names if name not in columns}
         here = self._files(CAPTURES, captures)
         if since is not None:

@@ -14,8 +14,9 @@ Not here: whether the model is good enough (see `shipway.gate`), and running it 
 """
 
 from shipway.pack.onnxfile import OnnxModel
+from shipway.pack.pickles import load_model
 from shipway.pack.report import Attempt, Report
 from shipway.pack.run import Converted, Packed, convert, pack
 from shipway.pack.tables import read_table
 
-__all__ = ["Attempt", "Converted", "OnnxModel", "Packed", "Report", "convert", "pack", "read_table"]
+__all__ = ["Attempt", "Converted", "OnnxModel", "Packed", "Report", "convert", "load_model", "pack", "read_table"]

@@ -5,6 +5,7 @@ own converter, then the model as it is on LightGBM's C library (or the other way
 Plug-ins come last. Whatever a converter claims, `shipway.pack.parity` decides.
 """
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from shipway.bundle.encoding import Encoding
+from shipway.pack.features import Unsupported
 from shipway.pack.graph import Matrix
-from shipway.pack.layout import Layout, Unsupported
+from shipway.pack.layout import Layout, kinds_of
 from shipway.pack.native import convert, lightgbm_tables
-from shipway.pack.original import Original
+from shipway.pack.original import Original, parts
 from shipway.pack.parity import DOUBLE, FLOAT32
 
 
@@ -68,7 +70,7 @@ def lightgbm_library(original: Original, levels: dict[str, list[str]]) -> Candid
     matrix = Matrix(Layout(original.model, [], tables), original.specs)
     for spec, feature in zip(original.specs, features, strict=True):
         if spec.name in tables:
-            matrix.values(spec.name, feature.values)  # type: ignore[union-attr]
+            matrix.values(spec.name, feature.by_cell)  # type: ignore[union-attr]
         else:
             matrix.number(spec.name)
     booster = getattr(original.model, "booster_", original.model)
@@ -82,19 +84,26 @@ def skl2onnx_graph(original: Original, levels: dict[str, list[str]], *, double: 
 
     number = DoubleTensorType if double else FloatTensorType
     specs = original.specs
-    if original.named:
+    by_name = original.named and any("ColumnTransformer" in kinds_of(p) for p in parts(original.model))
+    if by_name:
         types = [(s.name, StringTensorType([None, 1]) if s.datatype == "BYTES" else number([None, 1])) for s in specs]
     elif any(s.datatype == "BYTES" for s in specs):
         raise Unsupported("it was fitted on a matrix of texts")
     else:
         types = [("X", number([None, len(specs)]))]
-    options = {id(original.model): {"zipmap": False}} if original.classes else None
+    model = original.model
+    if "VotingClassifier" in kinds_of(model):
+        model = copy.copy(model)
+        model.flatten_transform = False  # changes no prediction, and the converter refuses the other value
+    options: dict[int, dict[str, Any]] = {id(model): {"zipmap": False}} if original.classes else {}
+    # The default locale is absent from small images, where the graph would fail to load.
+    options |= {id(p): {"locale": "C"} for p in parts(model) if kinds_of(p) & {"TfidfVectorizer", "CountVectorizer"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = skl2onnx.convert_sklearn(original.model, initial_types=types, options=options)
+        made = skl2onnx.convert_sklearn(model, initial_types=types, options=options or None)
     kind = "float64" if double else "float32"
     inputs = [i.name for i in made.graph.input]
-    if original.named:
+    if by_name:
         feeds = [
             {"input": name, "column": spec.name, "type": "object" if spec.datatype == "BYTES" else kind}
             for name, spec in zip(inputs, specs, strict=True)
@@ -103,7 +112,9 @@ def skl2onnx_graph(original: Original, levels: dict[str, list[str]], *, double: 
     else:
         fed = {"matrix": {"input": inputs[0], "columns": [s.name for s in specs], "type": kind}}
     name = f"skl2onnx, {'double' if double else 'float32'}"
-    return Candidate(name, "onnx", made.SerializeToString(), fed | _outputs(original, made), tolerance=DOUBLE if double else FLOAT32)
+    return Candidate(
+        name, "onnx", made.SerializeToString(), fed | _outputs(original, made), tolerance=DOUBLE if double else FLOAT32
+    )
 
 
 def _outputs(original: Original, made: Any) -> dict[str, Any]:  # noqa: ANN401 - a ModelProto

@@ -32,7 +32,7 @@ def environment(model: Any, converter: str) -> dict[str, Any]:  # noqa: ANN401 -
         model: the original, or None where only a graph is known.
         converter: name of the converter; its first word names its package.
     """
-    wanted = set(SERVING) | set(_CONVERTERS.get(converter.split(",")[0], ()))
+    wanted = set(SERVING) | set(_CONVERTERS.get(converter.split(",", maxsplit=1)[0], ()))
     if model is not None:
         wanted |= _distributions_of(modules_of(model))
     packages = [found for name in sorted(_closure(wanted)) if (found := _package(name)) is not None]

@@ -43,15 +43,16 @@ class Forest:
 
     def node(self) -> int:
         """Make room for a node, to be filled by `less` or `member`."""
-        for values, empty in ((self.modes, LEQ), (self.columns, 0), (self.splits, 0.0)):
-            values.append(empty)  # type: ignore[attr-defined]
+        self.modes.append(LEQ)
+        self.columns.append(0)
+        self.splits.append(0.0)
         self.members.append([])
         self.true.append((-1, False))
         self.false.append((-1, False))
         self.missing_true.append(False)
         return len(self.modes) - 1
 
-    def less(self, node: int, column: int, split: float, true: Branch, false: Branch, *, missing_true: bool) -> None:  # noqa: PLR0913 - one node
+    def less(self, node: int, column: int, split: float, true: Branch, false: Branch, *, missing_true: bool) -> None:
         """Fill a node: `X[column] <= split` goes to `true`."""
         self.modes[node], self.columns[node], self.splits[node] = LEQ, column, float(split)
         self.true[node], self.false[node], self.missing_true[node] = true, false, bool(missing_true)
@@ -104,7 +105,9 @@ def emit(forest: Forest, x: str, output: str) -> onnx.NodeProto:
 
 
 def _doubles(name: str, values: Sequence[float]) -> onnx.TensorProto:
-    return helper.make_tensor(name, TensorProto.DOUBLE, [len(values)], np.asarray(values, np.float64).tobytes(), raw=True)
+    return helper.make_tensor(
+        name, TensorProto.DOUBLE, [len(values)], np.asarray(values, np.float64).tobytes(), raw=True
+    )
 
 
 def _check(forest: Forest) -> None:

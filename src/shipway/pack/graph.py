@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from shipway.bundle.encoding import Encoding, TableColumn
-from shipway.pack.layout import Layout, Levels, Number, Table
+from shipway.pack.features import Levels, Number, Table
+from shipway.pack.layout import Layout
 from shipway.terms import Column
 
 OPSET, ML_OPSET, IR = 21, 5, 10
@@ -48,7 +49,7 @@ class Matrix:
     def code(self, column: str) -> tuple[int, NDArray[np.intp]]:
         """Return the place of a column's code, and the code of each of its cells."""
         if column not in self._codes:
-            tables = [f.values for f in self.layout.features if isinstance(f, Table) and f.column == column]
+            tables = [f.by_cell for f in self.layout.features if isinstance(f, Table) and f.column == column]
             rows = np.stack([t.astype(np.float64) for t in tables], axis=1)
             # NaN cells must count as equal, which numpy's unique does for rows only as bytes.
             keys = [row.tobytes() for row in np.where(np.isnan(rows), np.nan, rows) + 0.0]

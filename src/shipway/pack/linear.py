@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shipway.pack.features import Constant, Number, Unsupported
 from shipway.pack.graph import Graph, Matrix
-from shipway.pack.layout import Constant, Layout, Number, Table, Unsupported
+from shipway.pack.layout import Layout
 
 Floats = NDArray[np.float64]
 _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid"}
@@ -41,7 +42,7 @@ def first_layer(graph: Graph, layout: Layout, matrix: Matrix, weights: Floats, b
         elif isinstance(feature, Number):
             numbers.append((feature, row))
         else:
-            given = np.outer(feature.values.astype(np.float64), row)
+            given = np.outer(feature.by_cell.astype(np.float64), row)
             tables[feature.column] = tables.get(feature.column, 0.0) + given
     parts = []
     if weights.shape[1] == 1:
@@ -49,7 +50,7 @@ def first_layer(graph: Graph, layout: Layout, matrix: Matrix, weights: Floats, b
     else:
         sums = []
         if tables:
-            parts.append(_gathered(graph, matrix, tables, layout))
+            parts.append(_gathered(graph, matrix, tables))
     if numbers or sums:
         parts.append(_weighted(graph, matrix, numbers, sums))
     total = parts[0]
@@ -68,7 +69,7 @@ def next_layers(graph: Graph, x: str, model: Any) -> str:  # noqa: ANN401 - a fi
     return x
 
 
-def _gathered(graph: Graph, matrix: Matrix, tables: dict[str, Floats], layout: Layout) -> str:
+def _gathered(graph: Graph, matrix: Matrix, tables: dict[str, Floats]) -> str:
     """Look every coded column's contribution up in one stacked table and add them."""
     offset, places, stacked = 0, [], []
     for column, table in tables.items():
@@ -80,7 +81,9 @@ def _gathered(graph: Graph, matrix: Matrix, tables: dict[str, Floats], layout: L
     return graph.add("ReduceSum", looked, graph.constant(np.array([1], np.int64)), keepdims=0)
 
 
-def _weighted(graph: Graph, matrix: Matrix, numbers: list[tuple[Number, Floats]], sums: list[tuple[int, Floats]]) -> str:
+def _weighted(
+    graph: Graph, matrix: Matrix, numbers: list[tuple[Number, Floats]], sums: list[tuple[int, Floats]]
+) -> str:
     groups: dict[tuple[str, ...], list[tuple[Number, Floats]]] = {}
     for feature, row in numbers:
         groups.setdefault(tuple(operation for operation, _ in feature.steps), []).append((feature, row))

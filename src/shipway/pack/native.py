@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shipway.bundle.encoding import Encoding
+from shipway.pack.features import Feature, Levels, Number, Table, Unsupported
 from shipway.pack.forest import Forest, emit
 from shipway.pack.graph import Graph, Matrix
-from shipway.pack.layout import Feature, Layout, Levels, Number, Table, Unsupported, kinds_of, read_layout
+from shipway.pack.layout import Layout, kinds_of, read_layout
 from shipway.pack.linear import first_layer, next_layers
 from shipway.pack.original import Original
 from shipway.pack.splits import Splitter
@@ -76,7 +77,12 @@ def convert(original: Original, levels: dict[str, list[str]]) -> Graphed:
     called = "prediction" if draft.task is Task.REGRESSION else "probability"
     if not draft.matrix.columns:
         raise Unsupported("the model looks at no column")
-    facts: dict[str, Any] = {"task": draft.task.value, "classes": list(draft.classes), "output": called, "inputs": [s.name for s in specs]}
+    facts: dict[str, Any] = {
+        "task": draft.task.value,
+        "classes": list(draft.classes),
+        "output": called,
+        "inputs": [s.name for s in specs],
+    }
     if draft.threshold is not None:
         facts["threshold"] = draft.threshold
     width = len(draft.classes) if draft.task is Task.MULTICLASS else 1
@@ -116,7 +122,11 @@ def _averaged(draft: _Draft, trees: list[Any]) -> str:
             leaf = leaf[:, 1:2] if binary else leaf
         add_sklearn_tree(splitter, tree.tree_, leaf, 0)
     total = _grown(draft, splitter)
-    return draft.graph.add("Div", total, draft.graph.constant(np.array([[float(len(trees))]]))) if len(trees) > 1 else total
+    return (
+        draft.graph.add("Div", total, draft.graph.constant(np.array([[float(len(trees))]])))
+        if len(trees) > 1
+        else total
+    )
 
 
 def _boosted(draft: _Draft, model: Any) -> str:  # noqa: ANN401 - a fitted model
@@ -162,7 +172,9 @@ def _grown(draft: _Draft, splitter: Splitter) -> str:
 
 
 def _perceptron(draft: _Draft, model: Any) -> str:  # noqa: ANN401 - a fitted model
-    first = first_layer(draft.graph, draft.layout, draft.matrix, np.asarray(model.coefs_[0], np.float64), model.intercepts_[0])
+    first = first_layer(
+        draft.graph, draft.layout, draft.matrix, np.asarray(model.coefs_[0], np.float64), model.intercepts_[0]
+    )
     raw = next_layers(draft.graph, first, model)
     match model.out_activation_:
         case "logistic":
@@ -245,7 +257,9 @@ def lightgbm_tables(original: Original) -> tuple[list[Feature], dict[str, Levels
             continue
         text = spec.datatype == "BYTES"
         names = list(known) if text else [float(v) for v in known]
-        levels[spec.name] = Levels(spec.name, text, names, ["\x00unseen"] if text else [math.inf], None if text else math.nan)
+        levels[spec.name] = Levels(
+            spec.name, text, names, ["\x00unseen"] if text else [math.inf], None if text else math.nan
+        )
         features.append(Table(spec.name, np.array([*map(float, range(len(names))), math.nan, math.nan])))
     return features, levels
 

@@ -6,7 +6,7 @@ the graph as ONNX nodes, and backwards. Backwards is what trees need: imputing a
 A forest behind a scaler therefore becomes a forest over raw numbers, and answers alike on every input.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,28 +27,20 @@ def run(steps: Sequence[Step], x: Floats) -> Floats:
     """
     with np.errstate(all="ignore"):
         for operation, constant in steps:
-            x = _apply(operation, constant, x)
+            x = _OPERATIONS[operation](x, constant)
     return x
 
 
-def _apply(operation: str, constant: float, x: Floats) -> Floats:
-    match operation:
-        case "fill":
-            return np.where(np.isnan(x), constant, x)
-        case "sub":
-            return x - constant
-        case "div":
-            return x / constant
-        case "mul":
-            return x * constant
-        case "add":
-            return x + constant
-        case "low":
-            return np.maximum(x, constant)
-        case "high":
-            return np.minimum(x, constant)
-        case _:
-            return np.isnan(x).astype(np.float64)
+_OPERATIONS: dict[str, Callable[[Floats, float], Floats]] = {
+    "fill": lambda x, constant: np.where(np.isnan(x), constant, x),
+    "sub": lambda x, constant: x - constant,
+    "div": lambda x, constant: x / constant,
+    "mul": lambda x, constant: x * constant,
+    "add": lambda x, constant: x + constant,
+    "low": np.maximum,
+    "high": np.minimum,
+    "isnan": lambda x, _: np.isnan(x).astype(np.float64),
+}
 
 
 def never_decreases(steps: Sequence[Step]) -> bool:

@@ -83,7 +83,8 @@ def has_branches(content: bytes) -> bool:
 
 def _branches(nodes: Iterable[Any]) -> bool:
     return any(
-        node.op_type in _BRANCHES or any(_branches(g.node) for a in node.attribute for g in (*a.graphs, a.g)) for node in nodes
+        node.op_type in _BRANCHES or any(_branches(g.node) for a in node.attribute for g in (*a.graphs, a.g))
+        for node in nodes
     )
 
 
@@ -131,9 +132,13 @@ def _takes(entry: Any, columns: int) -> bool:  # noqa: ANN401 - a NodeArg
     return entry.type != "tensor(string)" and (wide == columns if isinstance(wide, int) else columns > 1)
 
 
-def _by_encoding(adopted: Adopted, encoding: Encoding, facts: dict[str, Any], inputs: list[Any], columns: list[str]) -> None:
+def _by_encoding(
+    adopted: Adopted, encoding: Encoding, facts: dict[str, Any], inputs: list[Any], columns: list[str]
+) -> None:
     if len(inputs) != 1:
-        raise Rejected(f"a graph with an encoding has one input, not {len(inputs)}", fix="keep the converted graph's input X")
+        raise Rejected(
+            f"a graph with an encoding has one input, not {len(inputs)}", fix="keep the converted graph's input X"
+        )
     for entry in encoding.columns:
         need_column(columns, entry.column, "the encoding")
     used = [entry.column for entry in encoding.columns]
@@ -171,8 +176,13 @@ def _kind(entry: Any) -> str:  # noqa: ANN401 - a NodeArg
     return _NUMPY[entry.type]
 
 
-def _understand_outputs(  # noqa: PLR0913 - one question with its context
-    adopted: Adopted, session: Any, facts: dict[str, Any], data: pa.Table, target: str | None, task: Task | None  # noqa: ANN401
+def _understand_outputs(
+    adopted: Adopted,
+    session: Any,  # noqa: ANN401 - an InferenceSession
+    facts: dict[str, Any],
+    data: pa.Table,
+    target: str | None,
+    task: Task | None,
 ) -> None:
     outputs = session.get_outputs()
     labels = [o for o in outputs if o.type in ("tensor(int64)", "tensor(string)")]
@@ -187,7 +197,9 @@ def _understand_outputs(  # noqa: PLR0913 - one question with its context
     chosen = named.get(facts.get("output", ""), floats[0])
     width = chosen.shape[1] if len(chosen.shape) == 2 and isinstance(chosen.shape[1], int) else 1
     if task is None:
-        task = Task(facts["task"]) if "task" in facts else _guess(adopted, len(labels), width, distinct, textual=textual)
+        task = (
+            Task(facts["task"]) if "task" in facts else _guess(adopted, len(labels), width, distinct, textual=textual)
+        )
     adopted.task = task
     if task is Task.REGRESSION:
         adopted.options["prediction"] = chosen.name
@@ -260,7 +272,10 @@ def output_columns(answered: dict[str, NDArray[Any]]) -> tuple[Column, ...]:
     """Describe outputs that have no agreed meaning, from some answers."""
     made = []
     for name, values in answered.items():
-        kinds = {"f": "FP64" if values.dtype == np.float64 else "FP32", "i": "INT32" if values.dtype == np.int32 else "INT64"}
+        kinds = {
+            "f": "FP64" if values.dtype == np.float64 else "FP32",
+            "i": "INT32" if values.dtype == np.int32 else "INT64",
+        }
         datatype: Any = kinds.get(values.dtype.kind, "BOOL" if values.dtype.kind == "b" else "BYTES")
         made.append(Column(name, datatype, shape=tuple(int(n) for n in values.shape[1:])))
     return tuple(made)

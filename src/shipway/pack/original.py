@@ -117,7 +117,9 @@ def original(model: Any, names: list[str], *, target: str | None, labels: list[A
     if hasattr(model, "classes_") and task is not Task.REGRESSION:
         _need_probabilities(model)
         classes = tuple(answers.label(c) for c in np.asarray(model.classes_).tolist())
-        return Original(model, "sklearn", columns, _classification(classes), classes, fitted is not None, _missing(model))
+        return Original(
+            model, "sklearn", columns, _classification(classes), classes, fitted is not None, _missing(model)
+        )
     if getattr(model, "_estimator_type", "regressor") != "regressor" and not _is_regressor(model):
         raise Rejected(
             f"{type(model).__name__} is neither a classifier nor a regressor",
@@ -190,7 +192,9 @@ def _classification(classes: tuple[str, ...]) -> Task:
     if len(set(classes)) != len(classes):
         raise Rejected(f"two classes are written the same way: {', '.join(classes)}", fix="rename the classes")
     if len(classes) < 2:
-        raise Rejected(f"the model knows only one class, {classes[0]!r}", fix="train it on rows of at least two classes")
+        raise Rejected(
+            f"the model knows only one class, {classes[0]!r}", fix="train it on rows of at least two classes"
+        )
     return Task.BINARY if len(classes) == 2 else Task.MULTICLASS
 
 
@@ -215,7 +219,7 @@ def _text_dtype() -> Any:  # noqa: ANN401 - a pandas dtype
 
 def _like(values: NDArray[Any], categories: list[Any]) -> list[Any]:
     if categories and isinstance(categories[0], str):
-        return values.tolist()
+        return list(values)
     return [None if v != v else v for v in values.tolist()]  # noqa: PLR0124 - NaN alone differs from itself
 
 

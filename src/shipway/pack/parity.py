@@ -136,11 +136,17 @@ def trial(original: Oracle, columns: Columns, edges: dict[str, list[float]], ref
     probes = [p for spec in original.specs for p in _probes(spec, real[spec.name], edges.get(spec.name, []), refused)]
     if len(probes) > _EDGE_ROWS:
         probes = [probes[i] for i in np.linspace(0, len(probes) - 1, _EDGE_ROWS).astype(int)]
-    together = {name: np.concatenate([real[name], changed]) for name, changed in _changed(real, probes).items()} if probes else real
+    together = (
+        {name: np.concatenate([real[name], changed]) for name, changed in _changed(real, probes).items()}
+        if probes
+        else real
+    )
     return Trial(together, original.answer(together), rows, len(probes))
 
 
-def _probes(spec: Column, values: NDArray[Any], edges: list[float], refused: set[tuple[str, str]]) -> list[tuple[str, Any]]:
+def _probes(
+    spec: Column, values: NDArray[Any], edges: list[float], refused: set[tuple[str, str]]
+) -> list[tuple[str, Any]]:
     if spec.shape or spec.datatype == "BOOL":
         return []
     cells: list[Any] = []
@@ -172,9 +178,14 @@ def _edge_numbers(thresholds: NDArray[np.float64]) -> list[float]:
     if len(distinct) > _EDGES_PER_COLUMN:
         distinct = distinct[np.linspace(0, len(distinct) - 1, _EDGES_PER_COLUMN).astype(int)]
     with np.errstate(over="ignore"):
-        around = [distinct, np.nextafter(distinct, -np.inf), np.nextafter(distinct, np.inf), distinct.astype(np.float32).astype(np.float64)]
+        around = [
+            distinct,
+            np.nextafter(distinct, -np.inf),
+            np.nextafter(distinct, np.inf),
+            distinct.astype(np.float32).astype(np.float64),
+        ]
     together = np.concatenate(around)
-    return np.unique(together[np.isfinite(together)]).tolist()
+    return [float(v) for v in np.unique(together[np.isfinite(together)])]
 
 
 def compare(task: Task, asked: Trial, predict: Predict, tolerance: float) -> Parity:

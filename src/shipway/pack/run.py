@@ -21,13 +21,14 @@ from shipway.bundle.runtime import NATIVE, Runtime
 from shipway.errors import Rejected
 from shipway.pack import environment as environments
 from shipway.pack.attempts import Candidate, Packer
-from shipway.pack.layout import Unsupported
+from shipway.pack.edges import edges_of
+from shipway.pack.features import Unsupported
 from shipway.pack.native import Graphed
 from shipway.pack.native import convert as convert_native
 from shipway.pack.onnxfile import has_branches
 from shipway.pack.opening import open_candidate
 from shipway.pack.original import Original
-from shipway.pack.parity import Parity, compare, explain, head, trial
+from shipway.pack.parity import Parity, Trial, compare, explain, head, trial
 from shipway.pack.provenance import provenance as where_from
 from shipway.pack.provenance import sbom
 from shipway.pack.report import Attempt, Report
@@ -97,7 +98,9 @@ def convert(model: Any, data: Data, *, target: str | None = None, task: Task | N
     try:
         made: Graphed = convert_native(subject.oracle, subject.levels)
     except Unsupported as exc:
-        raise Rejected(f"{subject.name} cannot be converted in double: {exc}", fix="use pack, which tries other converters") from exc
+        raise Rejected(
+            f"{subject.name} cannot be converted in double: {exc}", fix="use pack, which tries other converters"
+        ) from exc
     return Converted(made.graph, made.encoding, subject.signature, subject.task)
 
 
@@ -188,19 +191,17 @@ def pack(  # noqa: PLR0913 - the front door: everything a bundle can be told
 
 def _convert(subject: Subject, name: str, say: Progress) -> _Won:
     attempts: list[Attempt] = []
-    asked: dict[str, Any] = {}
+    asked: Trial | None = None
     edges: dict[str, list[float]] = {}
     for converter, packer in subject.tries.items():
         say(f"converting with {converter}")
         runtime = None
         try:
             candidate = packer(subject.oracle, subject.levels)  # type: ignore[arg-type]
-            edges = candidate.edges or edges
+            edges = edges or candidate.edges or _edges(subject)
             runtime = open_candidate(candidate, name, subject.task, subject.signature)
-            key = str(bool(edges))
-            if key not in asked:
-                asked[key] = trial(subject.oracle, subject.holdout, edges, subject.refused)
-            parity = compare(subject.task, asked[key], runtime.predict, candidate.tolerance)
+            asked = asked or trial(subject.oracle, subject.holdout, edges, subject.refused)
+            parity = compare(subject.task, asked, runtime.predict, candidate.tolerance)
         except Exception as exc:  # noqa: BLE001 - any converter may fail in any way; that is an answer
             attempts.append(Attempt(converter, False, explain(exc)))
         else:
@@ -209,11 +210,15 @@ def _convert(subject: Subject, name: str, say: Progress) -> _Won:
                 return _Won(candidate, runtime, parity, tuple(attempts))
         if runtime is not None:
             runtime.close()
-    reasons = "; ".join(f"{a.converter}: {a.detail}" for a in attempts)
+    reasons = "; ".join(f"{a.converter}: {a.detail[:160]}" for a in attempts)
     raise Rejected(
         f"no conversion of this {subject.name} answers as the original does ({reasons})",
         fix="use a model from the list in the documentation of `shipway pack`, or export it to ONNX yourself",
     )
+
+
+def _edges(subject: Subject) -> dict[str, list[float]]:
+    return edges_of(subject.oracle, subject.levels) if isinstance(subject.oracle, Original) else {}
 
 
 def _cost(runtime: Runtime, columns: Columns) -> dict[str, float]:
@@ -252,9 +257,11 @@ def _contents(
     contents["reference/profile.json"] = msgspec.json.encode(profile)
     kept, truth = _kept(subject)
     answered = _answers(won.runtime, kept)
-    contents["reference/rows.parquet"] = parquet(_rows(subject, kept, truth, answered))
+    contents["reference/rows.parquet"] = parquet(_rows(kept, truth, answered))
     shown = head(kept, EXAMPLE_ROWS)
-    examples = Examples(_records(subject.signature.inputs, shown), records(subject.signature, _answers(won.runtime, shown)))
+    examples = Examples(
+        _records(subject.signature.inputs, shown), records(subject.signature, _answers(won.runtime, shown))
+    )
     contents[EXAMPLES] = canonical(examples)
     model_sha256 = file_entries({entry: candidate.content})[0].sha256
     contents["sbom.cdx.json"] = canonical(sbom(name, model_sha256, environment, now=now))
@@ -274,7 +281,7 @@ def _kept(subject: Subject) -> tuple[Columns, pa.Array | None]:
     return {name: values[chosen] for name, values in subject.holdout.items()}, truth
 
 
-def _rows(subject: Subject, kept: Columns, truth: pa.Array | None, answered: Columns) -> pa.Table:
+def _rows(kept: Columns, truth: pa.Array | None, answered: Columns) -> pa.Table:
     made = {name: _arrow(values) for name, values in kept.items()}
     if truth is not None:
         made["__target__"] = truth
@@ -304,7 +311,9 @@ def _plain(value: Any, *, whole: bool) -> Any:  # noqa: ANN401 - any cell
 def _parity(subject: Subject, won: _Won) -> dict[str, Any]:
     itself = subject.model is None
     found: dict[str, Any] = {
-        "compared_with": "itself: the graph was given, there was no original" if itself else f"the original {subject.name}",
+        "compared_with": "itself: the graph was given, there was no original"
+        if itself
+        else f"the original {subject.name}",
         "converter": won.candidate.converter,
         "refused": [f"{a.converter}: {a.detail}" for a in won.attempts if not a.accepted],
         "versions": environments.versions(("onnx", "onnxruntime", "skl2onnx", "scikit-learn", "lightgbm", "numpy")),

@@ -29,7 +29,10 @@ def outputs(task: Task, classes: tuple[str, ...]) -> tuple[Column, ...]:
     """Describe what a classifier or regressor answers."""
     if task is Task.REGRESSION:
         return (Column("prediction", "FP64"),)
-    return (Column("label", "BYTES", levels=tuple(sorted(classes))), Column("probability", "FP64", shape=(len(classes),)))
+    return (
+        Column("label", "BYTES", levels=tuple(sorted(classes))),
+        Column("probability", "FP64", shape=(len(classes),)),
+    )
 
 
 def signature(inputs: tuple[Column, ...], task: Task, classes: tuple[str, ...]) -> Signature:
@@ -50,7 +53,12 @@ def _describe(name: str, column: pa.ChunkedArray) -> Column:
         return Column(name, "BYTES", nullable=nullable, levels=levels)
     if pa.types.is_boolean(kind) and not nullable:
         return Column(name, "BOOL")
-    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if (
+        pa.types.is_boolean(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+    ):
         return _numbers(name, column, nullable=nullable)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return _tensor(name, column)

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from shipway.pack.features import Constant, Number, Table, Unsupported
 from shipway.pack.forest import Branch, Forest
 from shipway.pack.graph import Matrix
-from shipway.pack.layout import Constant, Layout, Number, Table, Unsupported
+from shipway.pack.layout import Layout
 from shipway.pack.numbers import goes_left, never_decreases, raw_thresholds, run
 
 Floats = NDArray[np.float64]
@@ -45,7 +46,9 @@ class Splitter:
     _splits: dict[int, list[_Split]] = field(default_factory=dict)
     _value_places: dict[int, int] = field(default_factory=dict)
 
-    def less(self, node: int, feature: int, threshold: float, true: Branch, false: Branch, *, missing_true: bool) -> None:  # noqa: PLR0913 - one split
+    def less(
+        self, node: int, feature: int, threshold: float, true: Branch, false: Branch, *, missing_true: bool
+    ) -> None:
         """`feature <= threshold` goes to `true`."""
         self._splits.setdefault(feature, []).append(_Split(node, threshold, true, false, missing_true))
 
@@ -57,7 +60,7 @@ class Splitter:
             return
         if not isinstance(found, Table):
             raise Unsupported("a categorical split on a number that was not encoded")
-        self._by_code(node, found, chooser(found.values.astype(np.float64)), true, false)
+        self._by_code(node, found, chooser(found.by_cell.astype(np.float64)), true, false)
 
     def finish(self) -> None:
         """Fill all nodes."""
@@ -68,11 +71,15 @@ class Splitter:
             elif isinstance(found, Constant):
                 value = np.array([found.value])
                 for s in splits:
-                    left = s.missing_true if np.isnan(found.value) else goes_left(value, np.array([s.threshold]), float32=self.float32)[0]
+                    left = (
+                        s.missing_true
+                        if np.isnan(found.value)
+                        else goes_left(value, np.array([s.threshold]), float32=self.float32)[0]
+                    )
                     self._always(s.node, s.true if left else s.false)
             elif self._wants_code(found, feature):
                 for s in splits:
-                    values = found.values.astype(np.float64)
+                    values = found.by_cell.astype(np.float64)
                     chosen = goes_left(values, np.full(len(values), s.threshold), float32=self.float32)
                     self._by_code(s.node, found, np.where(np.isnan(values), s.missing_true, chosen), s.true, s.false)
             else:
@@ -92,10 +99,12 @@ class Splitter:
         self.edges.setdefault(feature.column, []).extend(raw[np.abs(raw) < 1e300].tolist())
 
     def _wants_code(self, feature: Table, index: int) -> bool:
-        same = [(i, f) for i, f in enumerate(self.layout.features) if isinstance(f, Table) and f.column == feature.column]
+        same = [
+            (i, f) for i, f in enumerate(self.layout.features) if isinstance(f, Table) and f.column == feature.column
+        ]
         if index in self.categorical or any(i in self.categorical for i, _ in same):
             return True
-        return all(len(set(np.nan_to_num(f.values.astype(np.float64), nan=1e308).tolist())) <= 2 for _, f in same)
+        return all(len(set(np.nan_to_num(f.by_cell.astype(np.float64), nan=1e308).tolist())) <= 2 for _, f in same)
 
     def _by_code(self, node: int, feature: Table, chosen: NDArray[np.bool_], true: Branch, false: Branch) -> None:
         place, codes = self.matrix.code(feature.column)
@@ -108,13 +117,15 @@ class Splitter:
             self.forest.member(node, place, outside, false, true)
 
     def _by_value(self, feature: Table, index: int, splits: list[_Split]) -> None:
-        values = feature.values.astype(np.float64)
+        values = feature.by_cell.astype(np.float64)
         if self.float32:
             values = values.astype(np.float32).astype(np.float64)
         if index not in self._value_places:
             self._value_places[index] = self.matrix.values(feature.column, values)
         for s in splits:
-            self.forest.less(s.node, self._value_places[index], s.threshold, s.true, s.false, missing_true=s.missing_true)
+            self.forest.less(
+                s.node, self._value_places[index], s.threshold, s.true, s.false, missing_true=s.missing_true
+            )
 
     def _always(self, node: int, branch: Branch) -> None:
         self.forest.less(node, 0, 0.0, branch, branch, missing_true=False)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from shipway.pack.tables import cells, need_column, sound
 from shipway.terms import Column, Signature, Task
 
 Columns = dict[str, NDArray[Any]]
-Data = pa.Table | pd.DataFrame
+Data: TypeAlias = pa.Table | pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,9 @@ def as_table(data: Data, what: str) -> pa.Table:
     if isinstance(data, pa.Table):
         return sound(data, what)
     if not isinstance(data, pd.DataFrame):
-        raise Rejected(f"{what} must be a table, not {type(data).__name__}", fix="give a pyarrow table or a pandas frame")
+        raise Rejected(
+            f"{what} must be a table, not {type(data).__name__}", fix="give a pyarrow table or a pandas frame"
+        )
     try:
         plain = data.rename(columns=str)
         return sound(pa.Table.from_pandas(plain, preserve_index=False).replace_schema_metadata(None), what)
@@ -177,7 +179,9 @@ def truth(held: pa.Table, target: str | None, task: Task, classes: tuple[str, ..
         return None
     column = held[target]
     if column.null_count == len(column):
-        raise Rejected(f"the target {target!r} is missing in all {len(column):,} rows", fix="name another target column")
+        raise Rejected(
+            f"the target {target!r} is missing in all {len(column):,} rows", fix="name another target column"
+        )
     if task is Task.REGRESSION:
         try:
             return column.cast(pa.float64(), safe=False).combine_chunks()
@@ -284,7 +288,11 @@ def _notes(specs: tuple[Column, ...], refused: set[tuple[str, str]], probed: set
     for kind, what in (("missing", "missing cells"), ("unknown", "levels that training never showed")):
         names = [s.name for s in specs if (s.name, kind) in refused and s.name in probed]
         if names:
-            where = "all columns" if len(names) == len(specs) else ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            where = (
+                "all columns"
+                if len(names) == len(specs)
+                else ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            )
             notes.append(f"the model does not take {what} in {where}: such requests are refused")
     return notes
 

@@ -44,7 +44,9 @@ def read_table(path: Path | str) -> pa.Table:
         raise Rejected(f"{path} is empty (0 bytes)", fix="give a file with a header and at least one row")
     kind = _SUFFIXES.get(path.suffix.lower())
     if kind is None:
-        raise Rejected(f"{path} is no kind of table known here", fix="give a file that ends in .csv, .parquet or .jsonl")
+        raise Rejected(
+            f"{path} is no kind of table known here", fix="give a file that ends in .csv, .parquet or .jsonl"
+        )
     try:
         table = {"csv": _read_csv, "parquet": _read_parquet, "json": _read_json}[kind](path)
     except (pa.ArrowException, UnicodeDecodeError, OSError) as exc:
@@ -63,14 +65,19 @@ def sound(table: pa.Table, source: str) -> pa.Table:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise Rejected(
-            f"{source} has {names.count(repeated[0])} columns called {repeated[0]!r}", fix="give each column its own name"
+            f"{source} has {names.count(repeated[0])} columns called {repeated[0]!r}",
+            fix="give each column its own name",
         )
     if any(not name.strip() for name in names):
         place = next(i for i, name in enumerate(names) if not name.strip()) + 1
-        raise Rejected(f"column {place} of {source} has no name", fix="write a name for each column into the first line")
+        raise Rejected(
+            f"column {place} of {source} has no name", fix="write a name for each column into the first line"
+        )
     if table.num_rows == 0 or not names:
         raise Rejected(f"{source} has a header but no rows", fix="give a file with at least one row of data")
-    decoded = [column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column for column in table]
+    decoded = [
+        column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column for column in table
+    ]
     return pa.table(dict(zip(names, decoded, strict=True)))
 
 

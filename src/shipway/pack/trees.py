@@ -6,7 +6,7 @@ What each library does at a node (all compare in double):
 |---|---|---|---|
 | scikit-learn trees | float32(x) <= t | `missing_go_to_left` | |
 | HistGradientBoosting | x <= t | `missing_go_to_left` | in the set; unknown counts as missing |
-| LightGBM | x <= t | by `missing_type`: NaN to `default_left`, None reads it as 0.0 | in the set goes left |
+| LightGBM | x <= t | by `missing_type`: NaN to `default_left`, None reads 0.0 | in the set; missing never |
 """
 
 from typing import Any
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shipway.pack.features import Number, Unsupported
 from shipway.pack.forest import Branch
-from shipway.pack.layout import Number, Unsupported
 from shipway.pack.splits import Splitter
 
 Floats = NDArray[np.float64]
@@ -29,7 +29,8 @@ def add_sklearn_tree(splitter: Splitter, tree: Any, values: Floats, target: int)
     forest = splitter.forest
     for k in range(values.shape[1]):
         at: list[Branch] = [
-            forest.leaf(target + k, values[i, k]) if left[i] < 0 else (forest.node(), False) for i in range(tree.node_count)
+            forest.leaf(target + k, values[i, k]) if left[i] < 0 else (forest.node(), False)
+            for i in range(tree.node_count)
         ]
         for i in range(tree.node_count):
             if left[i] >= 0:
@@ -59,7 +60,9 @@ def _add_histogram_tree(splitter: Splitter, predictor: Any, target: int, known: 
         if n["is_categorical"]:
             sets, places = known
             left = _bits(predictor.raw_left_cat_bitsets[n["bitset_idx"]])
-            splitter.choose(at[i][0], feature, _Ranked(left, _bits(sets[places[feature]]), missing=missing), true, false)
+            splitter.choose(
+                at[i][0], feature, _Ranked(left, _bits(sets[places[feature]]), missing=missing), true, false
+            )
         else:
             splitter.less(at[i][0], feature, float(n["num_threshold"]), true, false, missing_true=missing)
     forest.root(at[0])
@@ -106,7 +109,7 @@ def _lightgbm_node(splitter: Splitter, told: dict[str, Any], target: int) -> Bra
         members = frozenset(int(c) for c in told["threshold"].split("||"))
         if isinstance(splitter.layout.features[feature], Number):
             raise Unsupported("a categorical split on a number that was not encoded")
-        splitter.choose(node, feature, _Coded(members, nan_is_zero=missing != "NaN"), true, false)
+        splitter.choose(node, feature, _Coded(members), true, false)
     else:
         threshold = float(told["threshold"])
         to_true = bool(told["default_left"]) if missing == "NaN" else threshold >= 0.0
@@ -115,10 +118,10 @@ def _lightgbm_node(splitter: Splitter, told: dict[str, Any], target: int) -> Bra
 
 
 class _Coded:
-    """Choose by the code of a category."""
+    """Choose by the code of a category; a missing one is in no set."""
 
-    def __init__(self, members: frozenset[int], *, nan_is_zero: bool) -> None:
-        self.members, self.nan_is_zero = members, nan_is_zero
+    def __init__(self, members: frozenset[int]) -> None:
+        self.members = members
 
     def __call__(self, values: Floats) -> NDArray[np.bool_]:
-        return np.array([(self.nan_is_zero and 0 in self.members) if v != v else int(v) in self.members for v in values.tolist()], bool)  # noqa: PLR0124
+        return np.array([v == v and int(v) in self.members for v in values.tolist()], bool)  # noqa: PLR0124 - not NaN

@@ -33,7 +33,8 @@ def canonical(value: Any) -> bytes:  # noqa: ANN401 - anything msgspec can encod
 def file_entries(contents: Mapping[str, bytes]) -> tuple[File, ...]:
     """Describe the files of a bundle, sorted by path."""
     return tuple(
-        File(path, hashlib.sha256(data).hexdigest(), len(data), _media_type(path)) for path, data in sorted(contents.items())
+        File(path, hashlib.sha256(data).hexdigest(), len(data), _media_type(path))
+        for path, data in sorted(contents.items())
     )
 
 

@@ -63,7 +63,10 @@ function body(operation, parts) {
 function example(method, path, operation) {
   const lines = [`curl -X ${method.toUpperCase()} ${location.origin}${path.replaceAll("{", "$").replaceAll("}", "")}`];
   if (operation["x-roles"]) lines.push('  -H "authorization: Bearer $SHIPWAY_TOKEN"');
-  if (operation.requestBody) lines.push("  -H 'content-type: application/json' -d @body.json");
+  if (operation.requestBody) {
+    const type = Object.keys(operation.requestBody.content)[0];
+    lines.push(`  -H 'content-type: ${type}' --data-binary @${type.endsWith("json") ? "body.json" : "bundle.tar"}`);
+  }
   return make("pre", lines.join(" \\\n"));
 }
 

@@ -78,7 +78,7 @@ class Booster:
 
     def close(self) -> None:
         """Free the model."""
-        if self._handle:
+        if self._handle.value is not None:
             self._library.LGBM_BoosterFree(self._handle)
             self._handle = ctypes.c_void_p()
 
