@@ -4,6 +4,7 @@ import asyncio
 import io
 import shutil
 import tarfile
+from functools import cached_property
 from types import SimpleNamespace
 
 import httpx
@@ -20,8 +21,17 @@ from shipway import access, pack, settings
 from shipway.api import create_app
 from shipway.bundle import BundleStore
 from shipway.database import Database
+from shipway.lake import Lake
 
 NOW = 1_800_000_000.0
+
+
+class Platform(SimpleNamespace):
+    """A platform whose lake is opened when a test first asks for it."""
+
+    @cached_property
+    def lake(self):
+        return Lake.open(self.settings.catalog_url, self.settings.lake)
 
 
 class Caller:
@@ -71,9 +81,7 @@ def platform(tmp_path, migrated):
         folder.mkdir(parents=True)
     shutil.copy(migrated, loaded.home / "shipway.db")
     database = Database.open(loaded.metadata_url)
-    yield SimpleNamespace(
-        settings=loaded, database=database, bundles=BundleStore(loaded.bundles), lake=None, clock=lambda: NOW
-    )
+    yield Platform(settings=loaded, database=database, bundles=BundleStore(loaded.bundles), clock=lambda: NOW)
     database.close()
 
 

@@ -6,6 +6,7 @@ import json
 import pickle
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from time import sleep
 from types import SimpleNamespace
 
@@ -23,9 +24,18 @@ from shipway.api import create_app
 from shipway.bundle import BundleStore
 from shipway.cli import main
 from shipway.database import Database
+from shipway.lake import Lake
 
 NOW = 1_800_000_000.0
 ROWS = 400
+
+
+class Platform(SimpleNamespace):
+    """A platform whose lake is opened when a test first asks for it."""
+
+    @cached_property
+    def lake(self):
+        return Lake.open(self.settings.catalog_url, self.settings.lake)
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,8 @@ def packed(work):
         said = io.StringIO()
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
             code = main([
-                "pack", str(work / f"{name}.pkl"), "--data", str(work / "train.csv"), "--holdout", str(work / "holdout.csv"),
+                "pack", str(work / f"{name}.pkl"), "--data", str(work / "train.csv"),
+                "--holdout", str(work / "holdout.csv"),
                 "--target", "left", "--name", "churn", "--out", str(work / out),
             ])  # fmt: skip
         assert code == 0, said.getvalue()
@@ -108,7 +119,7 @@ def migrated(tmp_path_factory):
 
 
 @pytest.fixture
-def control(tmp_path, migrated, shipway):
+def control(tmp_path, migrated):
     """A control plane on a socket, its context written where `shipway` looks for it."""
     loaded = settings.load({"HOME": str(tmp_path)}, None, home=tmp_path / "home")
     for folder in (loaded.home, loaded.bundles, loaded.incoming):
@@ -117,9 +128,7 @@ def control(tmp_path, migrated, shipway):
     database = Database.open(loaded.metadata_url)
     with database.transaction() as tx:
         token = access.issue(tx, project="default", name="ann", role="admin", now=NOW, actor="t")
-    platform = SimpleNamespace(
-        settings=loaded, database=database, bundles=BundleStore(loaded.bundles), lake=None, clock=lambda: NOW
-    )
+    platform = Platform(settings=loaded, database=database, bundles=BundleStore(loaded.bundles), clock=lambda: NOW)
     config = uvicorn.Config(create_app(platform), port=0, log_level="error", lifespan="off")
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None

@@ -20,6 +20,7 @@ from shipway.endpoint import EndpointSettings
 from shipway.monitor import decide as monitor_decide
 from shipway.monitor.policy import default_policy as monitor_policy
 from shipway.registry import SqlRegistry
+from shipway.retrain import jobs
 from shipway.rollout import rows
 from shipway.rollout.decide import Assigned, Counts, Evidence, decide
 from shipway.rollout.moves import set_split
@@ -292,6 +293,8 @@ def tell_story(platform) -> str:
         raise_alarm(tx, "lead-quiet", quiet, NOW - 37 * HOUR, acknowledged_at=NOW - HOUR, acknowledged_by="ines")
         past = ("churn", "drift", "churn gets different rows: fee_eur moved")
         raise_alarm(tx, "old", past, NOW - 30 * HOUR, closed_at=NOW - 24 * HOUR)
+        why = "delivery-eta: 3 columns changed"
+        jobs.create(tx, "default", "delivery-eta", "proposed", jobs.Body(why, "waits", "retrain"), NOW - HOUR)
         rollout.record_counts(tx, CountsReport(1, "local", {}, epoch=99), NOW - 1)
     serve(database, "churn", 1, 1440, 900.0, failures=1)
     serve(database, "churn", 2, 150, 950.0, minutes=60)
@@ -376,3 +379,9 @@ def storyteller():
 @pytest.fixture(name="make_manifest")
 def _make_manifest():
     return make_manifest
+
+
+@pytest.fixture
+def browse():
+    """Open a browser on any application."""
+    return Browser

@@ -5,6 +5,7 @@ import pytest
 from shipway import ledger
 from shipway.console import read, session
 from shipway.endpoint import SqlEndpoints
+from shipway.retrain import jobs
 
 
 def state(platform, key):
@@ -116,3 +117,38 @@ def test_another_project_sees_none_of_it(reader, platform, story):
     assert reader.post("/alerts/delivery-eta-0/acknowledge").status_code == 404
     assert "Nothing is deployed yet" in reader.get("/").text
     assert state(platform, story) == "running"
+
+
+@pytest.mark.usefixtures("story")
+def test_proposed_training_runs_once_somebody_lets_it(reader, platform):
+    with platform.database.read() as tx:
+        (job,) = jobs.jobs(tx, "default", "delivery-eta")
+    assert f"/jobs/{job.id}/approve" in reader.get("/").text
+
+    answer = reader.post(f"/jobs/{job.id}/approve")
+
+    with platform.database.read() as tx:
+        assert jobs.get(tx, job.id).state == "queued"
+    assert answer.headers["location"] == "/endpoints/delivery-eta?done=retraining"
+    assert reader.post(f"/jobs/{job.id}/approve").status_code == 409
+
+
+@pytest.mark.usefixtures("story")
+def test_training_by_hand_without_a_command_says_what_is_missing(reader):
+    answer = reader.post("/endpoints/churn/retrain")
+
+    assert answer.status_code == 422
+    assert "has no command to train with" in answer.text
+
+
+@pytest.mark.usefixtures("story")
+def test_training_by_hand_is_queued_with_its_reason(reader, platform):
+    with platform.database.transaction() as tx:
+        policies = {"retrain": '[retrain]\ncommand = ["python", "train.py"]'}
+        SqlEndpoints(tx).set_policies("default", "fraud", policies, by="mia", now=1.0)
+
+    reader.post("/endpoints/fraud/retrain", {"why": "new season"})
+
+    with platform.database.read() as tx:
+        (job,) = jobs.jobs(tx, "default", "fraud")
+    assert (job.state, job.body.why, job.body.by) == ("queued", "new season", "mia")

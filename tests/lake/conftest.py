@@ -1,10 +1,10 @@
 import hashlib
 import itertools
+import os
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnx
 import pytest
 import rfc8785
 from onnx import TensorProto, helper
@@ -13,7 +13,7 @@ from shipway.bundle import BundleStore
 from shipway.capture import Context, Ids, Recorder, Spool, prepare
 from shipway.capture.record import NO_PAIR, SHADOW
 from shipway.database import Database
-from shipway.lake import Lake, collect, receive
+from shipway.lake import Lake, add_labels, collect, receive
 from shipway.stats import profile
 from shipway.terms import FORMAT, Column, File, Manifest, RuntimeSpec, Signature, Task
 
@@ -28,11 +28,15 @@ NOW = 1_800_000_000.0
 def make_bundle(folder, signature=SIGNATURE):
     """Write the smallest bundle that an audit approves."""
     value = helper.make_tensor_value_info("x", TensorProto.DOUBLE, [None])
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [value], [helper.make_tensor_value_info("y", TensorProto.DOUBLE, [None])])
+    answer = helper.make_tensor_value_info("y", TensorProto.DOUBLE, [None])
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [value], [answer])
     reference = profile.make_reference(
         signature, {"hours-per-week": np.arange(50.0), "Age": np.arange(50), "output.score": np.linspace(0, 1, 50)}
     )
-    contents = {"model/model.onnx": helper.make_model(graph).SerializeToString(), "reference/profile.json": msgspec.json.encode(reference)}
+    contents = {
+        "model/model.onnx": helper.make_model(graph).SerializeToString(),
+        "reference/profile.json": msgspec.json.encode(reference),
+    }
     files = []
     for path, data in contents.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -44,20 +48,38 @@ def make_bundle(folder, signature=SIGNATURE):
     (folder / "manifest.json").write_bytes(rfc8785.dumps(msgspec.to_builtins(manifest)))
 
 
+def asked(rows, hours=30.0):
+    """Inputs of a request."""
+    ages = np.array([None, *["old"] * (rows - 1)], object)
+    return {"hours-per-week": np.full(rows, hours), "Age": np.arange(rows), "age": ages}
+
+
+def said(rows, first="yes", other="no"):
+    """Outputs for a request."""
+    score = np.linspace(0.1, 0.9, rows)
+    label = np.where(np.arange(rows) % 2 == 0, first, other).astype(object)
+    return {"label": label, "probability": np.column_stack([1 - score, score])}
+
+
 class House:
     """One server's spool, a database, a lake and what moves captures between them."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, life: str = "w"):
         self.root = root
+        self.life = life
         self.database = Database.open(f"sqlite:///{root}/shipway.db")
-        self.database.migrate()
+        fresh = not (root / "bundle").exists()
+        if fresh:
+            self.database.migrate()
         self.lake = Lake.open(f"sqlite:///{root}/lake.db", root / "lake")
         self.bundles = BundleStore(root / "bundles")
-        make_bundle(root / "bundle")
-        self.digest = self.bundles.add(root / "bundle")
+        if fresh:
+            make_bundle(root / "bundle")
+            self.bundles.add(root / "bundle")
+        [self.digest] = self.bundles.digests()
         self.numbers = itertools.count()
         self.now = NOW
-        self.ids = Ids(lambda n: bytes(n), lambda: int(self.now * 1e9))
+        self.ids = Ids(os.urandom, lambda: int(self.now * 1e9))
 
     @property
     def spool(self):
@@ -65,31 +87,43 @@ class House:
 
     def context(self, **changes):
         return prepare(
-            Context(**{
-                "project": "default", "endpoint": "income", "epoch": 3, "variant": "champion", "served": "champion",
-                "model": "income", "version": 1, "digest": self.digest, "inputs": SIGNATURE.inputs, "outputs": SIGNATURE.outputs,
-                "rollout": "r1", "restart": 0, "propensity": 500, **changes,
-            })
-        )  # fmt: skip
+            Context(
+                **{
+                    "project": "default",
+                    "endpoint": "income",
+                    "epoch": 3,
+                    "variant": "champion",
+                    "served": "champion",
+                    "model": "income",
+                    "version": 1,
+                    "digest": self.digest,
+                    "inputs": SIGNATURE.inputs,
+                    "outputs": SIGNATURE.outputs,
+                    "rollout": "r1",
+                    "restart": 0,
+                    "propensity": 500,
+                    **changes,
+                }
+            )
+        )
 
-    def write(self, rows=3, count=1, *, context=None, answered=True, flags=0, pair="", key="", status=200, hours=30.0):
+    def write(self, rows=3, count=1, *, context=None, inputs=None, outputs=None, pair="", **more):
         """Capture `count` requests of `rows` rows in one sealed segment; return their event ids."""
-        spool = Spool(self.spool, f"w{next(self.numbers)}")
+        spool = Spool(self.spool, f"{self.life}{next(self.numbers)}")
         recorder = Recorder(spool)
         events = []
         for i in range(count):
             event = self.ids.new()
-            said = np.where(np.arange(rows) % 2 == 0, "yes", "no").astype(object)
-            score = np.linspace(0.1, 0.9, rows)
             recorder.add(
                 context or self.context(),
-                event=event, at_ns=int(self.now * 1e9) + i * 1000, rows=rows, unit=(1 << 64) - 1, latency_us=120, status=status,
-                inputs={
-                    "hours-per-week": np.full(rows, hours), "Age": np.arange(rows), "age": np.array([None, *["old"] * (rows - 1)], object),
-                },
-                outputs={"label": said, "probability": np.column_stack([1 - score, score])} if answered else None,
-                flags=flags, key=key, pair=bytes.fromhex(pair) if pair else NO_PAIR,
-            )  # fmt: skip
+                event=event,
+                at_ns=int(self.now * 1e9) + i * 1000,
+                rows=rows,
+                inputs=asked(rows) if inputs is None else inputs,
+                outputs=said(rows) if outputs is None else outputs,
+                pair=bytes.fromhex(pair) if pair else NO_PAIR,
+                **{"unit": (1 << 64) - 1, "latency_us": 120, **more},
+            )
             events.append(event.hex())
         assert recorder.flush()
         spool.close()
@@ -97,16 +131,25 @@ class House:
 
     def shadow(self, pair, **more):
         """Capture the challenger's answer to an earlier event."""
-        return self.write(
-            context=self.context(variant="challenger", served="challenger", version=2), flags=SHADOW, pair=pair, **more
-        )
+        context = self.context(variant="challenger", served="challenger", version=2)
+        return self.write(context=context, flags=SHADOW, pair=pair, **more)
+
+    def label(self, *labels, at=None):
+        with self.database.transaction() as tx:
+            add_labels(tx, "default", "income", labels, self.now if at is None else at)
 
     def send(self, row):
         with self.database.transaction() as tx:
             receive(tx, row, self.now)
 
     def collect(self, **changes):
-        given = {"incoming": self.root / "incoming", "bundles": self.bundles, "send": self.send, "now": self.now, "bucket_s": 60}
+        given = {
+            "incoming": self.root / "incoming",
+            "bundles": self.bundles,
+            "send": self.send,
+            "now": self.now,
+            "bucket_s": 60,
+        }
         return collect([self.spool], **{**given, **changes})
 
     def carry(self):
@@ -120,16 +163,14 @@ class House:
         self.database.close()
 
 
+@pytest.fixture(scope="session")
+def row():
+    """Inputs and outputs of requests of a given number of rows."""
+    return asked, said
+
+
 @pytest.fixture
 def house(tmp_path):
     made = House(tmp_path)
     yield made
     made.close()
-
-
-def iceberg_rows(table):
-    """Read a table as any PyIceberg user would."""
-    return table.scan().to_arrow()
-
-
-assert onnx.__version__

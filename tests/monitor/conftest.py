@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,7 +16,7 @@ from sqlalchemy import insert
 
 from shipway.bundle import BundleStore
 from shipway.database import Database, schema
-from shipway.endpoint._sql import SqlEndpoints
+from shipway.endpoint import SqlEndpoints
 from shipway.registry import SqlRegistry
 from shipway.stats import profile
 from shipway.terms import FORMAT, Column, File, Manifest, RuntimeSpec, Signature, Task
@@ -86,10 +87,15 @@ def write_bundle(folder: Path, reference, *, wrong=0.1, description=""):
     (folder / "manifest.json").write_bytes(rfc8785.dumps(msgspec.to_builtins(manifest)))
 
 
+class Strays(NamedTuple):
+    labels: int
+
+
 class Answers:
     """A lake in memory: labelled answers."""
 
     def __init__(self):
+        self.strays = 0
         self.table = pa.table({
             "at": pa.array([], pa.float64()), "variant": pa.array([], pa.string()), "version": pa.array([], pa.int64()),
             "status": pa.array([], pa.int32()), "flags": pa.array([], pa.int32()), "label": pa.array([], pa.string()),
@@ -100,11 +106,15 @@ class Answers:
         assert since is not None
         return self.table
 
+    def unknown_labels(self, _project, _endpoint, *, older_than):
+        return Strays(self.strays if older_than else 0)
+
     def add(self, at, wrong, *, version=1, flags=0, variant="champion"):
         n = len(wrong)
         made = {
             "at": [at] * n, "variant": [variant] * n, "version": [version] * n, "status": [200] * n,
-            "flags": [flags] * n, "label": ["no"] * n, "prediction": [None] * n, "truth": ["yes" if w else "no" for w in wrong],
+            "flags": [flags] * n, "label": ["no"] * n, "prediction": [None] * n,
+            "truth": ["yes" if w else "no" for w in wrong],
         }  # fmt: skip
         self.table = pa.concat_tables([self.table, pa.table(made, schema=self.table.schema)])
 

@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from shipway import ledger, monitor
 from shipway.database import lease, schema
-from shipway.endpoint._sql import SqlEndpoints
+from shipway.endpoint import SqlEndpoints
 from shipway.errors import Conflict, Rejected
 from shipway.stats import profile
 from shipway.terms import Signature
@@ -151,6 +151,8 @@ def test_a_new_champion_gets_its_own_reference_and_closes_what_was_open(house):
     with house.database.transaction() as tx:
         SqlEndpoints(tx).set_champion("default", "churn", 2, by="ann", now=at(4))
 
+    step(house, 4)
+    assert house.signals() == []
     for hour in range(4, 12):
         house.capture(hour, digest=digest, age=1.0)
         assert not step(house, hour + 1)
@@ -319,3 +321,16 @@ def test_a_broken_policy_of_one_endpoint_does_not_stop_the_others(house):
 def test_an_endpoint_nobody_called_has_no_windows(house):
     assert step(house, 5) == []
     assert "no window is complete yet" in summary(house)["sentence"]
+
+
+def test_labels_for_events_nobody_captured_are_told_once_they_come(house):
+    house.lake.add(at(0) + 5, [False] * 20)
+    assert watch(house, range(2)) == []
+    house.lake.strays = 9
+
+    (signal,) = [s for hour in (2, 3) for s in watch(house, [hour])]
+
+    assert signal.kind == "silence"
+    assert "9 labels came for events that were never captured" in signal.sentence
+    watch(house, [4])
+    assert house.signals() == []

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import call, challenger, champion, route, until
+from serve_scenes import call, challenger, champion, route, until
 
 from shipway.capture.record import FALLBACK
 
@@ -27,9 +27,7 @@ def outcomes(server):
 
 @pytest.mark.parametrize("isolated", [False, True])
 @pytest.mark.parametrize(("manner", "x", "outcome"), [("raises", 500.0, "error"), ("nan", -1.0, "invalid")])
-def test_champion_answers_for_a_challenger_that_raises_or_answers_nonsense(
-    home, start, manner, x, outcome, isolated
-):
+def test_champion_answers_for_a_challenger_that_raises_or_answers_nonsense(home, start, manner, x, outcome, isolated):
     home.publish(only_challenged(home.bundle(), home.bundle(manner), isolated=isolated))
     server = start().wait()
 

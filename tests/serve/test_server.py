@@ -3,15 +3,17 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
-from conftest import Server, call, challenger, champion, route, until
-from load import Load
+from serve_load import Load
+from serve_scenes import Server, call, challenger, champion, route, until
 
 from shipway.capture.record import SHADOW
 
@@ -41,7 +43,8 @@ def test_killed_worker_is_replaced_and_takes_only_what_it_held(home, start):
         victim = server.health()["pids"][0]
         before = len(load.answered)
         os.kill(victim, signal.SIGKILL)
-        until(lambda: server.health()["workers"] == 2 and victim not in server.health()["pids"], "a new worker")
+        until(lambda: victim not in server.health()["pids"], "the loss to be seen")
+        until(lambda: server.health()["workers"] == 2, "a new worker")
         until(lambda: len(load.answered) > before + 100, "more answers")
 
     assert len(load.failures) <= 6
@@ -147,7 +150,8 @@ def test_worker_that_hangs_in_an_inline_challenger_is_killed_and_the_fuse_opens(
     caller = threading.Thread(target=provoke)
     caller.start()
     caller.join(15)
-    until(lambda: server.health()["restarts"] == 1 and server.health()["workers"] == 1, "a new worker")
+    until(lambda: server.health()["restarts"] == 1, "the loss to be seen")
+    until(lambda: server.health()["workers"] == 1, "a new worker")
 
     assert server.ask(x=1e15)[1]["shipway-variant"] == "champion"
 
@@ -235,9 +239,16 @@ def test_rollback_does_not_wait_for_a_challenger_that_is_slow_to_load(home, star
     until(lambda: server.ask()[1]["shipway-epoch"] == str(epoch), "the rollback", seconds=1.5)
 
 
-def test_port_in_use_is_said_in_one_sentence(home):
-    import socket
+def test_worker_that_starts_does_not_wait_long_for_a_challenger_that_never_loads(home, start):
+    forever = home.bundle("hangs", inline=False, examples=[{"x": 1e15, "y": 0.0}])
+    home.publish(route(champion(home.bundle()), challenger(forever), rollout="r1"))
 
+    server = start()
+
+    until(lambda: server.ask()[1]["shipway-variant"] == "champion", "an answer", seconds=12)
+
+
+def test_port_in_use_is_said_in_one_sentence(home):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -280,7 +291,7 @@ def test_server_ends_when_its_supervisor_is_killed(home, start):
     server.process.kill()
     server.process.wait(5)
 
-    until(lambda: not os.path.exists(f"/proc/{worker}"), "the worker to leave")
+    until(lambda: not Path(f"/proc/{worker}").exists(), "the worker to leave")
 
 
 def test_second_start_hands_over_the_counts_of_a_killed_server(home, start):

@@ -18,7 +18,6 @@ from shipway import access
 from shipway.bundle import BundleStore
 from shipway.database import Database
 from shipway.errors import Forbidden, Rejected
-from shipway.lake import Lake
 from shipway.settings import Settings
 from shipway.terms import Principal
 
@@ -26,6 +25,18 @@ MAX_JSON = 32 * 2**20
 """Largest JSON body, in bytes."""
 
 T = TypeVar("T")
+
+
+class Captures(Protocol):
+    """What routes need of `lake.Lake`, whose libraries take a second to import."""
+
+    def events(self, project: str, endpoint: str, *, since: float | None, limit: int | None) -> Any:  # noqa: ANN401 - a pyarrow table
+        """Return captured rows of an endpoint, newest first."""
+        ...
+
+    def unknown_labels(self, project: str, endpoint: str, *, older_than: float) -> Any:  # noqa: ANN401 - its own struct
+        """Count labels whose event never arrived."""
+        ...
 
 
 class Platform(Protocol):
@@ -47,7 +58,7 @@ class Platform(Protocol):
         ...
 
     @property
-    def lake(self) -> Lake:
+    def lake(self) -> Captures:
         """The lake, opened at first use."""
         ...
 

@@ -19,6 +19,8 @@ from shipway.terms import name
 router = APIRouter(tags=["evidence"])
 
 MAX_LABELS = 100_000
+LATE_S = 300.0
+"""Captures reach the lake within seconds; a label that still has no event after this names none."""
 
 
 class Labels(Struct, forbid_unknown_fields=True):
@@ -40,6 +42,14 @@ def take_labels(call: Labeller, wanted: Annotated[Labels, Depends(body(Labels))]
         _within_token(tx, call, wanted.endpoint)
         accepted = add_labels(tx, call.project, wanted.endpoint, wanted.labels, call.now)
     return answer({"accepted": accepted})
+
+
+@router.get("/v1/labels/unknown")
+def count_unknown_labels(call: Admin, endpoint: str) -> Response:
+    """Count labels older than five minutes whose event never arrived: wrong ids, or captures that are off."""
+    with call.platform.database.read() as tx:
+        SqlEndpoints(tx).get(call.project, name(endpoint, "endpoint"))
+    return answer(call.platform.lake.unknown_labels(call.project, endpoint, older_than=call.now - LATE_S))
 
 
 def _within_token(tx: Connection, call: Call, endpoint: str) -> None:

@@ -96,19 +96,12 @@ def list_rollouts(
     call: Admin, endpoint: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> Response:
     """List rollouts, newest first."""
-    wanted = select(table).where(table.c.project == call.project).order_by(table.c.started_at.desc()).limit(limit)
+    wanted = select(table.c.id).where(table.c.project == call.project)
     if endpoint is not None:
         wanted = wanted.where(table.c.endpoint == name(endpoint, "endpoint"))
     with call.platform.database.read() as tx:
-        rows = [_summary(dict(row)) for row in tx.execute(wanted).mappings()]
-    return answer({"rollouts": rows})
-
-
-def _summary(row: dict[str, Any]) -> dict[str, Any]:
-    latest = msgspec.json.decode(row.pop("latest"))
-    for long in ("history", "policy"):
-        row.pop(long)
-    return {**row, "latest": latest, "sentence": latest.get("sentence", "")}
+        found = tx.execute(wanted.order_by(table.c.started_at.desc(), table.c.id.desc()).limit(limit)).scalars().all()
+        return answer({"rollouts": [status(tx, rollout_id) for rollout_id in found]})
 
 
 @router.get("/v1/rollouts/{rollout_id}")

@@ -28,6 +28,7 @@ _WORDS = {
     "FP32": "a number", "FP64": "a number", "BYTES": "a text",
 }  # fmt: skip
 _REMEMBERED = 4096
+_GREATEST_FP32 = float(np.finfo(np.float32).max)
 
 
 def dtype(column: Column) -> Any:  # noqa: ANN401 - numpy's dtype-like
@@ -139,11 +140,12 @@ class _Coder:
         cells = self._approved_cells(rows)
         found: Columns = {}
         if self._number_names:
-            found.update(zip(self._number_names, self._matrix(cells).T, strict=True))
+            found.update(zip(self._number_names, self._matrix(cells).T, strict=False))
         if self._text_names:
-            written = np.empty((len(cells), len(self._text_names)), object)
-            written[:] = [self._texts(row) for row in cells]
-            found.update(zip(self._text_names, written.T, strict=True))
+            # One flat list: numpy takes it without looking into each row for its shape.
+            written = np.empty(len(cells) * len(self._text_names), object)
+            written[:] = [text for row in cells for text in self._texts(row)]
+            found.update(zip(self._text_names, written.reshape(len(cells), -1).T, strict=False))
         for at, column in self._rest:
             found[column.name] = _rest(column, [row[at] for row in cells])
         return found
@@ -164,7 +166,7 @@ class _Coder:
 
     def _matrix(self, cells: list[tuple[Any, ...]]) -> NDArray[np.float64]:
         try:
-            block = np.array([self._numbers(row) for row in cells], np.float64)
+            block = np.array([number for row in cells for number in self._numbers(row)], np.float64)
         except OverflowError:
             raise _too_large(self._signature.inputs, cells) from None
         return block.reshape(len(cells), len(self._number_names))
@@ -221,8 +223,10 @@ def _fits(column: Column, value: Any) -> bool:  # noqa: ANN401 - any JSON value
             return kind is str
         case "BOOL":
             return kind is bool
-        case "FP64" | "FP32":
+        case "FP64":
             return kind in (int, float)
+        case "FP32":
+            return kind in (int, float) and abs(value) <= _GREATEST_FP32
         case "INT64" | "INT32":
             bits = 63 if column.datatype == "INT64" else 31
             whole = kind is int or (kind is float and value.is_integer())
@@ -231,10 +235,11 @@ def _fits(column: Column, value: Any) -> bool:  # noqa: ANN401 - any JSON value
 
 def _approve_tensor(column: Column, value: Any, at: int) -> None:  # noqa: ANN401 - any JSON value
     try:
-        array = np.array(value, dtype(column))
+        with np.errstate(over="ignore"):
+            array = np.array(value, dtype(column))
     except (TypeError, ValueError, OverflowError):
         array = np.empty(0)
-    if array.shape != column.shape:
+    if array.shape != column.shape or (array.dtype.kind == "f" and np.isinf(array).any()):
         raise Rejected(
             f"column {column.name!r} of row {at} must be a nested list of shape {list(column.shape)}",
             fix="send one list per dimension, all of equal length, with numbers inside",

@@ -81,38 +81,38 @@ def encoder(encoding: Encoding) -> Callable[[Mapping[str, NDArray[Any]]], NDArra
     """
     if not encoding.columns:
         raise Rejected("the encoding has no columns", fix="pack a model with at least one input")
-    looks = [_look_up(entry) if entry.kind != "number" else None for entry in encoding.columns]
-    plan = [
-        (place, entry.column, look) for place, (entry, look) in enumerate(zip(encoding.columns, looks, strict=True))
-    ]
-    first, width = encoding.columns[0].column, len(plan)
-    numbers = [(place, name) for place, name, look in plan if look is None]
-    tables = [(place, name, look) for place, name, look in plan if look is not None]
+    first, width = encoding.columns[0].column, len(encoding.columns)
+    numbers = [(place, entry.column) for place, entry in enumerate(encoding.columns) if entry.kind == "number"]
+    tables = [(place, e.column, _look_up(e)) for place, e in enumerate(encoding.columns) if e.kind != "number"]
 
     def matrix(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-        x = np.empty((len(columns[first]), width))
+        rows = len(columns[first])
+        x = np.empty((rows, width))
         for place, name in numbers:
             x[:, place] = columns[name]
-        for place, name, look in tables:
-            x[:, place] = look(columns[name].tolist())
+        if rows == 1:  # most requests: spare the lists
+            row = x[0]
+            for place, name, look in tables:
+                row[place] = look(columns[name].item())
+        else:
+            for place, name, look in tables:
+                x[:, place] = [look(cell) for cell in columns[name].tolist()]
         return x
 
     return matrix
 
 
-def _look_up(entry: TableColumn) -> Callable[[list[Any]], list[float]]:
+def _look_up(entry: TableColumn) -> Callable[[Any], float]:
     pairs = entry.levels.items() if isinstance(entry.levels, dict) else entry.levels
     table: dict[Any, float] = {level: _number(value) for level, value in pairs}
-    text = entry.kind == "text"
-    if text and not isinstance(entry.missing, UnsetType):
+    if entry.kind == "text" and not isinstance(entry.missing, UnsetType):
         table[None] = _number(entry.missing)
-    if text and not isinstance(entry.unknown, UnsetType):
-        get, other = table.get, _number(entry.unknown)
-        if None in table:
-            return lambda cells: [get(cell, other) for cell in cells]
+        if not isinstance(entry.unknown, UnsetType):
+            get, other = table.get, _number(entry.unknown)
+            return lambda cell: get(cell, other)
 
-    def careful(cells: list[Any]) -> list[float]:
-        return [table[c] if c in table else _fall_back(entry, c) for c in cells]
+    def careful(cell: Any) -> float:  # noqa: ANN401 - a cell of any column
+        return table[cell] if cell in table else _fall_back(entry, cell)
 
     return careful
 

@@ -8,13 +8,12 @@ import typer
 
 from shipway.cli.assignments import policies, settings, text
 from shipway.cli.frame import PLATFORM, Answer, Session, command, encode, group, table
+from shipway.cli.shipping import CODES, judged, pushed, registered
 from shipway.cli.subject import find_version, is_folder
 from shipway.errors import Missing, Rejected, ShipwayError
 
 app = group("Bring versions to endpoints.")
 endpoint_app = group("Change settings and policy files of an endpoint.")
-
-CODES = {"pass": 0, "fail": 1, "undecided": 4}
 
 Settings = Annotated[
     list[str] | None,
@@ -96,22 +95,9 @@ def shown(judgement: dict[str, Any]) -> str:
 @command(app, "push", options=PLATFORM)
 def push(session: Session, folder: Annotated[Path, typer.Argument(help="Bundle folder.")]) -> Answer:
     """Upload and register a bundle without deploying it."""
-    version = _pushed(session, folder)
-    return Answer(version, f"{version['model']}:{version['version']}  {version['digest']}")
-
-
-def _pushed(session: Session, folder: Path) -> dict[str, Any]:
-    from shipway import bundle
-
-    read = bundle.read(folder)
-    bundle.audit(read)
-    with session.progress("uploading"):
-        digest = session.client.upload(folder)
-    return {
-        "model": read.manifest.model,
-        "version": session.client.register(read.manifest.model, digest),
-        "digest": digest,
-    }
+    row = pushed(session, folder)
+    value = {key: row[key] for key in ("model", "version", "digest", "gate")}
+    return Answer(value, f"{row['model']}:{row['version']}  {row['digest']}")
 
 
 @command(app, "deploy", options=PLATFORM)
@@ -130,49 +116,28 @@ def deploy(
     of the traffic instead, use `shipway rollout start`.
     """
     chosen, rules = settings(set_), policies(policy)
-    if is_folder(bundle):
-        version = _pushed(session, Path(bundle))
-        session.say(f"registered  {version['model']}:{version['version']}  {version['digest']}")
-    else:
-        version = find_version(session, bundle)
+    version = registered(session, bundle)
     named = f"{version['model']}:{version['version']}"
-    judgement = None
-    if version.get("gate") != "pass" and chosen.get("require_gate") is not False:
-        judgement = session.client.gate(version["model"], version["version"], policy=rules.get("gate"))
-        session.say(f"gate        {judgement['verdict']}: {judgement['sentence']}")
-        if judgement["verdict"] != "pass":
-            value = {"deployed": False, "version": named, "gate": judgement}
-            return Answer(
-                value,
-                f"not deployed\n  fix: see `shipway gate {named}`; --set require_gate=false deploys without",
-                CODES[judgement["verdict"]],
-            )
+    value: dict[str, Any] = {"deployed": False, "version": named, "digest": version["digest"], "endpoint": endpoint}
+    value["gate"] = judgement = judged(session, version, endpoint, chosen, rules)
+    if judgement and judgement["verdict"] != "pass":
+        fix = f"see `shipway gate {named}`; --set require_gate=false deploys without"
+        return Answer(value, f"not deployed\n  fix: {fix}", CODES[judgement["verdict"]])
     row = session.client.deploy(endpoint, named, settings=chosen, policies=rules)
     session.say(f"deployed    {named} answers everyone at {endpoint}")
-    answers = _answers(session, endpoint, wait)
-    value = {
-        "deployed": True,
-        "version": named,
-        "digest": version["digest"],
-        "endpoint": endpoint,
-        "url": row["url"],
-        "answers": answers,
-        "gate": judgement,
-    }
-    return Answer(
-        value,
-        _try_it(bundle, row["url"])
-        if answers
-        else f"no server answers for it yet at {row['url']}\n  fix: start one with `shipway up` or `shipway serve`",
-    )
+    value |= {"deployed": True, "url": row["url"], "answers": _answers(session, endpoint, version["version"], wait)}
+    if value["answers"]:
+        return Answer(value, _try_it(bundle, row["url"]))
+    fix = "start one with `shipway up` or `shipway serve`"
+    return Answer(value, f"no server answers with it yet at {row['url']}\n  fix: {fix}")
 
 
-def _answers(session: Session, endpoint: str, wait_s: float) -> bool:
-    """Wait until the server has taken the new table in."""
+def _answers(session: Session, endpoint: str, version: int, wait_s: float) -> bool:
+    """Wait until the server answers with this version."""
     deadline = monotonic() + wait_s
     while True:
         try:
-            if session.client.predictor().ready(endpoint):
+            if str(version) in session.client.predictor().versions(endpoint):
                 return True
         except ShipwayError:
             pass

@@ -2,7 +2,6 @@
 
 import difflib
 import errno
-import os
 import re
 import sys
 import traceback
@@ -27,15 +26,22 @@ def app() -> typer.Typer:
     )  # fmt: skip
 
     @made.callback()
-    def shipway(version: bool = typer.Option(False, "--version", help="Print the release and exit.")) -> None:  # noqa: FBT001 - typer's form
+    def shipway(
+        *,
+        version: bool = typer.Option(False, "--version", is_eager=True, callback=_release, help="Print the release."),
+    ) -> None:
         """Take a trained model to production and keep it honest."""
-        if version:
-            from importlib import metadata
-
-            print(f"shipway {metadata.version('shipway')}")
-            raise typer.Exit
+        del version
 
     return made
+
+
+def _release(*, wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata
+
+        print(f"shipway {metadata.version('shipway')}")
+        raise typer.Exit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,10 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in given
     try:
         status = typer.main.get_command(app())(given or ["--help"], prog_name="shipway", standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; the interpreter must not complain when it flushes again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # Typer ends the process by itself in one case only: whoever read the help has left.
         return 0
     except KeyboardInterrupt:
         return 130

@@ -1,5 +1,6 @@
 """Commands on bundles: pack, inspect, verify, diff. None of them needs a server for a folder."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,13 +44,17 @@ def pack(  # noqa: PLR0913 - each is an option of the command
     from shipway.wiring.platform import clock
 
     folder = out or Path(name)
+    command = ["shipway", "pack", model, "--data", data, "--name", name]
+    command += ["--target", target] if target else []
+    command += ["--holdout", holdout] if holdout else []
+    provenance = {"command": shlex.join(map(str, command))}
     with session.progress("reading") as tell:
         rows = packing.read_table(data)
         held = packing.read_table(holdout) if holdout else None
         fitted = packing.load_model(model, trust=tuple(trust or ()))
         packed = packing.pack(
             fitted, name=name, data=rows, target=target, out=folder, now=clock(), holdout=held, task=task,
-            description=description, progress=lambda words: tell(words, 0.0),
+            description=description, provenance=provenance, progress=lambda words: tell(words, 0.0),
         )  # fmt: skip
     value = {
         "folder": packed.folder,
@@ -72,7 +77,7 @@ def inspect(session: Session, bundle: Bundle) -> Answer:
         ("bundle", f"{found.named}  {found.digest}"),
         ("model", f"{manifest.model}, {manifest.task}"),
         ("runtime", f"{manifest.runtime.kind}, {_cost(manifest)}"),
-        ("parity", _flat(manifest.parity)),
+        ("parity", _parity(manifest.parity)),
         ("provenance", _flat(manifest.provenance)),
         ("files", f"{len(manifest.files)}, {sum(file.size for file in manifest.files):,} bytes"),
     ]
@@ -100,6 +105,14 @@ def _pairs(facts: Sequence[tuple[str, object]]) -> str:
 def _cost(manifest: Manifest) -> str:
     one = manifest.runtime.cost_us.get("1")
     return f"{one:.0f} us for one row" if one else "not measured"
+
+
+def _parity(said: dict[str, Any]) -> str:
+    if "largest_difference" not in said:
+        return _flat(said)
+    rows = f"{said.get('rows', 0):,} rows and {said.get('edge_rows', 0):,} edge rows"
+    difference = f"largest difference {said['largest_difference']:.2g}, labels changed {said.get('labels_changed', 0)}"
+    return f"with {said.get('compared_with', 'the original')} on {rows}: {difference}"
 
 
 def _flat(said: dict[str, Any]) -> str:

@@ -6,13 +6,14 @@ and `--home` where they belong, so that no command can lack them or read them di
 """
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any, TextIO
 
 import msgspec
 import typer
@@ -20,8 +21,6 @@ import typer
 from shipway.client import Client, connect
 from shipway.client.context import installed
 from shipway.settings import Settings
-
-P = ParamSpec("P")
 
 Reporter = Callable[[str, float], None]
 """Takes what is being done and how much of it is done, from 0 to 1."""
@@ -64,9 +63,14 @@ class Session:
         """The control plane, as the principal of the context or of `--token`."""
         return connect(self.settings)
 
+    def close(self) -> None:
+        """Close the connections that were opened."""
+        if "client" in self.__dict__:  # cached_property keeps it there once it was asked for
+            self.client.close()
+
     def say(self, text: str) -> None:
         """Print a line as it happens; `--json` keeps standard output for its one object."""
-        print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
+        write(text, sys.stderr if self.json else sys.stdout)
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Reporter]:
@@ -86,9 +90,17 @@ class Session:
         if answer.printed:
             return
         if self.json:
-            print(encode(answer.value))
+            write(encode(answer.value), sys.stdout)
         elif answer.text:
-            print(answer.text)
+            write(answer.text, sys.stdout)
+
+
+def write(text: str, stream: TextIO) -> None:
+    """Print a line; a reader that has left (`| head`) has seen enough, and that is no failure."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def encode(value: object) -> str:
@@ -131,7 +143,10 @@ def command(
         def run(**arguments: Any) -> int:  # noqa: ANN401 - what typer parsed
             shared = {key: arguments.pop(key) for key in ("json", *options)}
             session = Session(**{key: value for key, value in shared.items() if value is not None})
-            answer = function(session, **arguments)
+            try:
+                answer = function(session, **arguments)
+            finally:
+                session.close()
             session.show(answer)
             return answer.code
 

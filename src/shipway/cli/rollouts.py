@@ -2,12 +2,15 @@
 
 from pathlib import Path
 from time import sleep
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from shipway.cli.assignments import text
 from shipway.cli.frame import PLATFORM, Answer, Session, command, group, table
+from shipway.cli.shipping import CODES as CODES_OF_GATE
+from shipway.cli.shipping import judged, registered
+from shipway.cli.wording import plan_text, rollout_text
 from shipway.errors import Missing
 
 app = group("Move traffic to a challenger, one safe step at a time, and back.")
@@ -22,7 +25,7 @@ PolicyFile = Annotated[
 Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]
 
 CODES = {"promoted": 0, "rolled_back": 1, "superseded": 1}
-"""Exit status by state; a rollout that has not ended is undecided."""
+"""Exit status by state at the end of a wait; one that awaits approval is undecided."""
 
 
 def newest(session: Session, which: str) -> str:
@@ -51,13 +54,28 @@ def newest(session: Session, which: str) -> str:
 def plan(session: Session, endpoint: Endpoint, ref: Reference, policy: PolicyFile = None) -> Answer:
     """Say what starting a rollout would do and how long it may take, without starting it."""
     value = session.client.plan_rollout(endpoint, ref, policy=text(policy) if policy else None)
-    return Answer(value, written(value))
+    return Answer(value, plan_text(value))
 
 
 @command(app, "start", options=PLATFORM)
-def start(session: Session, endpoint: Endpoint, ref: Reference, policy: PolicyFile = None) -> Answer:
-    """Put a version on trial: shadow first, then a growing share, then everyone, each by evidence."""
-    started = session.client.start_rollout(endpoint, ref, policy=text(policy) if policy else None)
+def start(
+    session: Session,
+    endpoint: Endpoint,
+    bundle: Annotated[str, typer.Argument(metavar="REF|FOLDER", help="Version, or bundle folder.")],
+    policy: PolicyFile = None,
+) -> Answer:
+    """Put a version on trial: shadow first, then a growing share, then everyone, each by evidence.
+
+    A bundle folder is uploaded and registered first; a version that has not been judged is judged.
+    """
+    session.client.endpoint(endpoint)  # before anything is uploaded for an endpoint that is not there
+    version = registered(session, bundle)
+    named = f"{version['model']}:{version['version']}"
+    judgement = judged(session, version, endpoint, {}, {})
+    if judgement and judgement["verdict"] != "pass":
+        value = {"started": False, "version": named, "gate": judgement}
+        return Answer(value, f"not started\n  fix: see `shipway gate {named}`", CODES_OF_GATE[judgement["verdict"]])
+    started = session.client.start_rollout(endpoint, named, policy=text(policy) if policy else None)
     value = session.client.rollout(started)
     return Answer(
         {**value, "id": started},
@@ -75,7 +93,7 @@ def status(
     ] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it ends or awaits approval.")] = False,
 ) -> Answer:
-    """Show where rollouts stand: 0 promoted, 1 rolled back, 4 not decided yet."""
+    """Show where rollouts stand; with --wait the exit status is 0 promoted, 1 rolled back, 4 awaiting approval."""
     if not which:
         rows = session.client.rollouts()
         lines = [
@@ -84,7 +102,7 @@ def status(
                 r["endpoint"],
                 f"{r['champion']} -> {r['challenger']}",
                 r["state"],
-                r.get("sentence") or r["latest"].get("sentence", ""),
+                r["sentence"],
             ]
             for r in rows
         ]
@@ -103,14 +121,14 @@ def status(
             session.say(f"{value['state']}: {told}")
         sleep(1)
         value = session.client.rollout(found)
-    return Answer(value, written(value), CODES.get(value["state"], 4))
+    return Answer(value, rollout_text(value), CODES.get(value["state"], 4) if wait else 0)
 
 
 @command(app, "explain", options=PLATFORM)
 def explain(session: Session, which: Which) -> Answer:
     """Explain why a rollout stands where it stands: every figure against its bar."""
     value = session.client.explain_rollout(newest(session, which))
-    return Answer(value, written(value))
+    return Answer(value, rollout_text(value))
 
 
 def _act(session: Session, which: str, action: str, why: str) -> Answer:
@@ -152,24 +170,4 @@ def resume(session: Session, which: Which, why: Reason = "") -> Answer:
 def verify(session: Session, which: Which) -> Answer:
     """Recompute every decision of a rollout from the counts in the ledger: 0 if all agree, 1 if not."""
     value = session.client.verify_rollout(newest(session, which))
-    return Answer(value, value.get("sentence") or written(value), 0 if value["ok"] else 1)
-
-
-def written(value: dict[str, Any]) -> str:
-    """Write a rollout's answer for people: its text where it has one, else its facts, one a line."""
-    if isinstance(value.get("text"), str):
-        return str(value["text"])
-    lines = [str(value["sentence"])] if value.get("sentence") else []
-    for key, said in value.items():
-        if key in ("sentence", "policy", "history", "latest") or said in (None, "", [], {}):
-            continue
-        if isinstance(said, list) and isinstance(said[0], dict):
-            heads = [head for head in said[0] if not isinstance(said[0][head], dict | list)]
-            lines.append(f"\n{table(heads, [[_short(row.get(head)) for head in heads] for row in said])}\n")
-        elif not isinstance(said, dict | list):
-            lines.append(f"{key:<16} {_short(said)}")
-    return "\n".join(lines).strip()
-
-
-def _short(said: object) -> object:
-    return f"{said:.4g}" if isinstance(said, float) and abs(said) < 1e6 else said
+    return Answer(value, value["sentence"], 0 if value["ok"] else 1)

@@ -32,7 +32,7 @@ def score(
         str, typer.Argument(metavar="BUNDLE", help="Bundle folder, or REF whose files are on this machine.")
     ],
     data: Annotated[Path, typer.Argument(help="Rows: .csv or .parquet.")],
-    out: Annotated[Path, typer.Option(help="File to write: .csv or .parquet.")],
+    out: Annotated[Path, typer.Argument(help="File to write: .csv or .parquet.")],
 ) -> Answer:
     """Score a CSV or Parquet file with a bundle, here and without a server, in constant memory."""
     audited = bundle.audit(bundle.read(needs_files(find(session, model))))
@@ -143,7 +143,7 @@ class _Output:
 
     def __post_init__(self) -> None:
         if self.suffix.lower() not in (".csv", ".parquet"):
-            raise Rejected(f"--out has the ending {self.suffix or 'none'!r}", fix="end it in .csv or .parquet")
+            raise Rejected(f"the file to write ends in {self.suffix or 'nothing'!r}", fix="end it in .csv or .parquet")
 
     def __enter__(self) -> Self:
         return self

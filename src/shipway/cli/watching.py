@@ -7,7 +7,7 @@ import typer
 
 from shipway.cli.assignments import text
 from shipway.cli.frame import PLATFORM, Answer, Session, command, group, table
-from shipway.cli.rollouts import written
+from shipway.cli.wording import facts_text
 
 app = group("Compare traffic with the reference.")
 alert_app = group("Check that alerts arrive.")
@@ -48,7 +48,7 @@ def profile(
 
 @command(app, "status", options=PLATFORM)
 def status(session: Session, endpoint: Endpoint) -> Answer:
-    """Show what the monitor knows about an endpoint: 0 quiet, 1 a signal is open."""
+    """Show what the monitor knows about an endpoint, and the signals that are open."""
     value = session.client.monitor(endpoint)
     signals = value.pop("signals", [])
     raised = (
@@ -56,14 +56,17 @@ def status(session: Session, endpoint: Endpoint) -> Answer:
         if signals
         else "no signal is open"
     )
-    return Answer({**value, "signals": signals}, f"{written(value)}\n\n{raised}".strip(), 1 if signals else 0)
+    unknown = session.client.unknown_labels(endpoint)
+    lost = f"\n{unknown['labels']:,} labels name events that never arrived; check the ids" if unknown["labels"] else ""
+    text_ = f"{facts_text(value)}{lost}\n\n{raised}".strip()
+    return Answer({**value, "signals": signals, "unknown_labels": unknown}, text_)
 
 
 @command(app, "explain", options=PLATFORM)
 def explain(session: Session, signal: Annotated[str, typer.Argument(help="Id of a signal.")]) -> Answer:
     """Explain a signal: what changed, since when, how sure, what to do."""
     value = session.client.explain_signal(signal)
-    return Answer(value, written(value))
+    return Answer(value, facts_text(value))
 
 
 @command(alert_app, "test", options=PLATFORM)
@@ -99,7 +102,7 @@ def retrain_status(
         str, typer.Argument(metavar="[ENDPOINT]", help="Name of the endpoint; all without.", show_default=False)
     ] = "",
 ) -> Answer:
-    """List retraining jobs, newest first: 4 if one awaits approval, 1 if the newest failed."""
+    """List retraining jobs, newest first."""
     jobs = session.client.jobs(endpoint or None)
     rows = [[job["id"], job["subject"], job["state"], job.get("sentence", "")] for job in jobs]
     code = 4 if any(job["state"] == "proposed" for job in jobs) else int(bool(jobs) and jobs[0]["state"] == "failed")

@@ -203,6 +203,10 @@ class Client:
         """
         return int(self._ask("POST", "labels", json={"endpoint": endpoint, "labels": labels})["accepted"])
 
+    def unknown_labels(self, endpoint: str) -> Json:
+        """Count labels whose event never arrived: {labels, events, oldest}."""
+        return cast("Json", self._ask("GET", "labels", "unknown", endpoint=endpoint))
+
     def events(self, endpoint: str, *, since: float | None = None, limit: int = 100) -> list[Json]:
         """Return captured rows of an endpoint, newest first."""
         return cast("list[Json]", self._ask("GET", "events", endpoint=endpoint, since=since, limit=limit)["events"])

@@ -93,6 +93,11 @@ class Predictor:
         said = self._wire.request("GET", f"/v2/models/{quote(endpoint, safe='')}").json()
         return {column["name"]: column["datatype"] for column in said.get("inputs", [])}
 
+    def versions(self, endpoint: str) -> list[str]:
+        """Return the versions that the server has loaded for an endpoint."""
+        said = self._wire.request("GET", f"/v2/models/{quote(endpoint, safe='')}").json()
+        return [str(version) for version in said.get("versions", [])]
+
     def ready(self, endpoint: str) -> bool:
         """Say whether the server would answer for this endpoint now."""
         return self._wire.request("GET", f"/v2/models/{quote(endpoint, safe='')}/ready").status == 200

@@ -18,6 +18,7 @@ from shipway.console.views import Rollout
 from shipway.console.visit import Visit
 from shipway.database import schema
 from shipway.errors import Conflict, Missing
+from shipway.retrain import jobs as training
 from shipway.rollout.deployment import rollback_endpoint
 from shipway.rollout.run import approve, pause, promote, resume, rollback
 
@@ -132,6 +133,43 @@ def roll_back_endpoint(visit: Visit) -> Response:
     with visit.platform.database.transaction() as tx:
         rollback_endpoint(tx, visit.project, name, visit.principal.name, visit.now)
     return visit.go(f"/endpoints/{name}", "rolled-back")
+
+
+def retrain(visit: Visit) -> Response:
+    """Train a challenger on all labelled rows, by hand."""
+    name = visit.path("name")
+    with visit.platform.database.read() as tx:
+        read.endpoint(tx, visit.project, name, visit.now)
+    if not visit.posted:
+        lines = [
+            "The endpoint's own command is run on all captured rows whose label has arrived.",
+            "What it makes is judged by the gate. It answers nobody before a rollout has shown that it is not worse.",
+        ]
+        return visit.render(
+            "confirm.html", title="Retrain", sentence=f"Train a new version for {name}?", lines=lines, button="Retrain",
+            back=f"/drift/{name}", stop=False, ask="Why",
+        )  # fmt: skip
+    why, by = visit.form.get("why", "").strip()[:300], visit.principal.name
+    with visit.platform.database.transaction() as tx:
+        training.request(tx, project=visit.project, endpoint=name, actor=by, why=why, now=visit.now)
+    return visit.go(f"/endpoints/{name}", "retraining")
+
+
+def approve_training(visit: Visit) -> Response:
+    """Let a proposed training run."""
+    with visit.platform.database.read() as tx:
+        job = training.get(tx, visit.path("id"))
+    if job.project != visit.project:
+        raise Missing(f"there is no training {job.id}", fix="the endpoint's page lists them")
+    if not visit.posted:
+        return visit.render(
+            "confirm.html", title="Retrain", sentence=f"Let the training for {job.endpoint} run?",
+            lines=[job.body.why, "What it makes is judged by the gate and tried by a rollout before it answers."],
+            button="Retrain", back=f"/endpoints/{job.endpoint}", stop=False, ask="",
+        )  # fmt: skip
+    with visit.platform.database.transaction() as tx:
+        training.approve(tx, job.id, actor=visit.principal.name, now=visit.now)
+    return visit.go(f"/endpoints/{job.endpoint}", "retraining")
 
 
 def acknowledge(visit: Visit) -> Response:

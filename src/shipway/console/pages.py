@@ -30,11 +30,14 @@ def home(visit: Visit) -> Response:
             "empty.html", says=says, machine=charts.machine(visit.platform.settings, servers, visit.now)
         )
     asking = [sentences.asking(e, visit.now) for e in found if any(alarm.rings(visit.now) for alarm in e.alarms)]
+    proposed = [(e, job) for e in found for job in e.jobs if job.state == "proposed"]
     trying = [
         (e, checks.nearest(e.rollout), sentences.stage(e)) for e in found if e.rollout is not None and e.rollout.open
     ]
     rows = [(e, sentences.state(e), charts.row(e), differences.brief(e)) for e in found]
-    return visit.render("home.html", says=says, asking=asking, trying=trying, rows=rows, lately=lately)
+    return visit.render(
+        "home.html", says=says, asking=asking, proposed=proposed, trying=trying, rows=rows, lately=lately
+    )
 
 
 def endpoint(visit: Visit) -> Response:

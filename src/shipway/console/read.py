@@ -17,6 +17,7 @@ from shipway.endpoint import EndpointRow, SqlEndpoints
 from shipway.errors import Missing
 from shipway.ledger import Entry
 from shipway.registry import SqlRegistry, VersionRow
+from shipway.retrain import jobs as training
 from shipway.rollout.decide import Decision
 from shipway.terms import Signal
 
@@ -116,6 +117,8 @@ def _endpoint(tx: Connection, row: EndpointRow, now: float) -> Endpoint:
         rollout=rollout(tx, row.project, row.rollout) if row.rollout else None,
         alarms=alarms(tx, row.project, row.name),
         traffic=traffic(tx, row.project, row.name, now),
+        jobs=tuple(training.jobs(tx, row.project, row.name)[:10]),
+        trains=training.policy_of(row.policies).can_train,
         monitor=msgspec.json.decode(summary) if summary else {},
     )
 

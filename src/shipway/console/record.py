@@ -152,6 +152,15 @@ DECISIONS = {
 }
 
 
+def _training(verb: str, lamp: str) -> Callable[[str, dict[str, Any]], Said]:
+    def phrase(subject: str, payload: dict[str, Any]) -> Said:
+        made = f", which made version {payload['version']}" if payload.get("version") else ""
+        why = " ".join(str(payload.get(key) or "") for key in ("why", "sentence")).strip()
+        return f"{verb} for {thing(subject)}{made}", why, lamp
+
+    return phrase
+
+
 def _token(verb: str) -> Callable[[str, dict[str, Any]], Said]:
     def phrase(subject: str, payload: dict[str, Any]) -> Said:
         name = payload.get("name") or thing(subject)
@@ -163,9 +172,9 @@ def _token(verb: str) -> Callable[[str, dict[str, Any]], Said]:
 
 def _signal(verb: str, lamp: str) -> Callable[[str, dict[str, Any]], Said]:
     def phrase(subject: str, payload: dict[str, Any]) -> Said:
-        about = f" on {payload['endpoint']}" if payload.get("endpoint") else f" {subject.partition(':')[2][:8]}"
-        kind = f": {payload['kind']}" if payload.get("kind") else ""
-        return f"{verb} an alarm{about}{kind}", _reason(payload), lamp
+        kind = f"the {payload['kind']} alarm" if payload.get("kind") else "an alarm"
+        on = f" on {subject.partition(':')[2]}"
+        return f"{verb} {kind}{on}", _reason(payload), lamp
 
     return phrase
 
@@ -190,9 +199,15 @@ PHRASES: dict[str, Callable[[str, dict[str, Any]], Said]] = {
     "rollout.approved": _rollout("approved", "ok"),
     "rollout.promoted": _rollout("promoted by hand", "ok"),
     "rollout.rolled_back": _rollout("rolled back by hand", "bad"),
+    "retrain.proposed": _training("proposed a training", "wait"),
+    "retrain.queued": _training("asked for a training", "soft"),
+    "retrain.running": _training("began a training", "wait"),
+    "retrain.done": _training("finished a training", "ok"),
+    "retrain.failed": _training("could not finish a training", "bad"),
     "token.issued": _token("issued"),
     "token.revoked": _token("revoked"),
     "signal.raised": _signal("raised", "bad"),
+    "signal.updated": _signal("added to", "bad"),
     "signal.closed": _signal("closed", "ok"),
     "signal.acknowledged": _signal("looks after", "soft"),
     "signal.muted": _signal("silenced", "soft"),

@@ -85,5 +85,4 @@ def _door(visit: Visit, message: str = "", fix: str = "", *, status: int = 200) 
         message=message,
         fix=fix,
         next=visit.query("next") or visit.form.get("next", ""),
-        context=str(visit.platform.settings.context_file),
     )

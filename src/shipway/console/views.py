@@ -5,6 +5,7 @@ from typing import Any
 
 from shipway.console.traffic import Traffic
 from shipway.endpoint import EndpointSettings
+from shipway.retrain.jobs import Job
 from shipway.rollout.decide import Decision
 from shipway.terms import Manifest, Signal, Variant
 
@@ -80,6 +81,10 @@ class Endpoint:
     rollout: Rollout | None
     alarms: tuple[Alarm, ...]
     traffic: Traffic | None
+    jobs: tuple[Job, ...] = ()
+    """Trainings, newest first."""
+    trains: bool = False
+    """Whether its policy says how to train."""
     monitor: dict[str, Any] = field(default_factory=dict)
     """The summary that the monitor wrote for pages, {} before its first window."""
 

@@ -19,10 +19,8 @@ DONE = {
     "approved": "Approved: it is the champion now.",
     "promoted": "Promoted: it is the champion now.",
     "rolled-back": "Rolled back: the champion answers everyone again.",
+    "retraining": "Retraining is queued. Its result goes through gate and rollout as always.",
     "acknowledged": "The alarm is acknowledged. It stays listed until its cause is gone.",
-    "muted": "The alarm is silent until the time you chose.",
-    "approved-retraining": "Retraining starts. Its result goes through gate and rollout as always.",
-    "verified": "The whole chain was read and recomputed just now.",
 }  # fmt: skip
 """What a page says after an action; addresses carry the key, never the text."""
 

@@ -56,6 +56,8 @@ def mount(app: FastAPI, platform: Platform) -> None:
     add("/", pages.home)
     add("/endpoints/{name}", pages.endpoint)
     add("/endpoints/{name}/rollback", actions.roll_back_endpoint, both)
+    add("/endpoints/{name}/retrain", actions.retrain, both)
+    add("/jobs/{id}/approve", actions.approve_training, both)
     add("/rollouts/{id}", pages.rollout)
     add("/rollouts/{id}/{action:str}", actions.on_rollout, both)
     add("/models", pages.models)

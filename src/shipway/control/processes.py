@@ -30,6 +30,9 @@ log = logging.getLogger("shipway.up")
 ORDER = ("control", "collect", "serve")
 _PR_SET_PDEATHSIG = 1
 
+_background: list["subprocess.Popen[bytes]"] = []
+"""Platforms that were detached from here: kept, because a dropped Popen complains that its process still runs."""
+
 
 def _die_with_parent() -> None:
     """Ask the kernel for a SIGTERM when the parent goes; runs in the child, before exec."""
@@ -159,7 +162,8 @@ class Processes:
     def control_answers(self) -> bool:
         """Whether the control plane answers and has made its tokens."""
         try:
-            Client(control_url(self.settings), "").health()
+            with Client(control_url(self.settings), "nobody") as client:
+                client.health()
             server_token(self.settings)
         except ShipwayError:
             return False
@@ -264,6 +268,7 @@ def detach(settings: Settings, *, timeout_s: float = 60.0) -> int:
             env=child_environment(settings),
             start_new_session=True,
         )
+    _background.append(child)
     probe = Processes(settings)
     until = monotonic() + timeout_s
     while not (probe.control_answers() and probe.server_answers()):

@@ -154,23 +154,24 @@ def begin(story: Story, webhook: str) -> None:
         judgement = ship(story, "first", packed)
         step.ok, step.detail = judgement["verdict"] == "pass", judgement["sentence"]
     with story.step("deploy") as step:
-        policies = {
-            "rollout": policy("rollout"),
-            "monitor": policy("monitor", WEBHOOK=webhook),
-            "retrain": policy("retrain", PYTHON=sys.executable, TASK=data.task.value),
-        }
-        for name, text in policies.items():
-            say(f"  --- {name}.toml")
-            for line in text.strip().splitlines():
-                say(f"  | {line}")
+        policies = {"rollout": policy("rollout"), "monitor": policy("monitor", WEBHOOK=webhook)}
+        show(story, policies)
         story.client.deploy(
             ENDPOINT,
             f"{MODEL}:{story.versions['first']}",
-            settings={"auto_promote": True, "auto_retrain": True},
+            settings={"auto_promote": True},
             policies=policies,
         )
         answer = first_answer(story, records(data.stream.head(1)[data.features])[0])
         step.ok, step.detail = True, f"endpoint {ENDPOINT!r} answers: {answer}"
+
+
+def show(story: Story, policies: dict[str, str]) -> None:
+    """Print policy files as they are handed over."""
+    for name, text in policies.items():
+        story.say(f"  --- {name}.toml")
+        for line in text.strip().splitlines():
+            story.say(f"  | {line}")
 
 
 def first_answer(story: Story, row: dict[str, Any]) -> str:
@@ -248,7 +249,6 @@ def drift_and_retrain(story: Story) -> None:
     with story.step("detect_drift") as step:
         drift = models.drift(data)
         drifted = drift.apply(data.stream)
-        known = {job["id"] for job in client.jobs(ENDPOINT)}
         story.say(f"  injected: {drift}")
         story.traffic.rows = Rows.of(
             records(drifted[data.features]), drifted[data.target].tolist(), ordered=data.ordered
@@ -274,7 +274,11 @@ def drift_and_retrain(story: Story) -> None:
         alerts = len(story.receiver.messages)
         step.detail = f"named {', '.join(story.drift_columns) or 'nothing'}; {alerts} alerts reached the webhook"
     with story.step("retrain") as step:
-        step.ok, step.detail = _retrained(story, known)
+        policies = {"retrain": policy("retrain", PYTHON=sys.executable, TASK=data.task.value)}
+        show(story, policies)
+        story.say("  automatic retraining is switched on")
+        client.set_endpoint(ENDPOINT, settings={"auto_retrain": True}, policies=policies)
+        step.ok, step.detail = _retrained(story)
 
 
 def _quiet(ask: Callable[[], list[str]], otherwise: list[str]) -> list[str]:
@@ -284,15 +288,13 @@ def _quiet(ask: Callable[[], list[str]], otherwise: list[str]) -> list[str]:
         return otherwise
 
 
-def _retrained(story: Story, known: set[str]) -> tuple[bool, str]:
+def _retrained(story: Story) -> tuple[bool, str]:
     client = story.client
     deadline = monotonic() + 45
     job: dict[str, Any] = {}
     while monotonic() < deadline:
-        fresh = [
-            job for job in client.jobs(ENDPOINT) if job["id"] not in known or job["state"] in ("queued", "running")
-        ]
-        job = fresh[0] if fresh else {}
+        jobs = client.jobs(ENDPOINT)
+        job = jobs[0] if jobs else {}
         if job.get("state") in ("done", "failed"):
             break
         story.traffic.wait(lambda: False, 0.2)

@@ -21,6 +21,8 @@ from shipway.errors import ShipwayError
 
 CONNECTIONS = 12
 
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -144,25 +146,34 @@ class Traffic:
         await asyncio.gather(*callers, return_exceptions=True)
 
     async def _call(self, turns: "asyncio.Queue[None]") -> None:
-        connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        while True:
-            await turns.get()
-            body, truth = self._pick()
-            self.tally.requests += 1
-            try:
-                connection = await self._exchange(connection, body, truth)
-            except (OSError, asyncio.IncompleteReadError, TimeoutError, ValueError) as failure:
-                self._fail(f"{type(failure).__name__}: {failure}")
-                connection = None
-            finally:
-                turns.task_done()
+        connection: Connection | None = None
+        try:
+            while True:
+                connection = await self._turn(turns, connection)
+        finally:
+            if connection is not None:
+                connection[1].close()
+
+    async def _turn(self, turns: "asyncio.Queue[None]", connection: Connection | None) -> Connection | None:
+        await turns.get()
+        body, truth = self._pick()
+        self.tally.requests += 1
+        try:
+            return await self._exchange(connection, body, truth)
+        except (OSError, asyncio.IncompleteReadError, TimeoutError, ValueError) as failure:
+            self._fail(f"{type(failure).__name__}: {failure}")
+            if connection is not None:
+                connection[1].close()
+            return None
+        finally:
+            turns.task_done()
 
     async def _exchange(
         self,
-        connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None,
+        connection: Connection | None,
         body: bytes,
         truth: Any,  # noqa: ANN401 - a label is any JSON scalar
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    ) -> Connection | None:
         reused = connection is not None
         reader, writer = connection or await asyncio.open_connection(*self._address)
         message = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)

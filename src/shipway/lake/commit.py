@@ -5,7 +5,6 @@ commit and the database); only then read what waits; append it together with its
 committer that slept through this loses the compare-and-set of the metadata pointer and starts again.
 """
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +64,23 @@ def _settle(database: Database, segments: list[str], now: float) -> None:
     if not segments:
         return
     with database.transaction() as tx:
-        rows = inbox.settle(tx, segments, now)
-        _fold(tx, rows)
-    for row in rows:
-        with contextlib.suppress(FileNotFoundError):
-            Path(row.path).unlink()
+        _fold(tx, inbox.settle(tx, segments, now))
+        done = inbox.paths(tx, segments)
+    for path in done:
+        Path(path).unlink(missing_ok=True)
+
+
+def sweep(database: Database, project: str, endpoint: str, now: float, older_than_s: float) -> int:
+    """Delete old files that nobody waits for (a segment that came twice leaves one behind); return how many."""
+    with database.read() as tx:
+        waiting = inbox.waiting_paths(tx, project, endpoint)
+        known = inbox.some_path(tx, project, endpoint)
+    gone = 0
+    for path in Path(known).parent.glob("*.parquet") if known else ():
+        if str(path) not in waiting and now - path.stat().st_mtime > older_than_s:
+            path.unlink(missing_ok=True)
+            gone += 1
+    return gone
 
 
 def _fold(tx: Connection, rows: list[Row[Any]]) -> None:

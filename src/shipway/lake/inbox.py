@@ -19,7 +19,7 @@ from shipway.terms import digest, name
 Deltas = list[tuple[str, str, int, bytes]]
 """Profile deltas: digest, variant, start of the bucket in Unix seconds, encoded profile."""
 
-KEEP_S = 7 * 86400.0
+KEEP_S = 86400.0
 """How long a committed row stays, so that a segment that comes back late is still known."""
 
 
@@ -102,3 +102,20 @@ def settle(tx: Connection, segments: Iterable[str], now: float) -> list[Row[Any]
         tx.execute(marked.values(committed_at=now, profiles=b""))
     tx.execute(delete(inbox).where(inbox.c.committed_at < now - KEEP_S))
     return rows
+
+
+def paths(tx: Connection, segments: Iterable[str]) -> list[str]:
+    """Return the files of segments, whether they are marked as committed or not."""
+    return list(tx.execute(select(inbox.c.path).where(inbox.c.segment.in_(list(segments)))).scalars())
+
+
+def waiting_paths(tx: Connection, project: str, endpoint: str) -> set[str]:
+    """Return the files of one endpoint that wait to be committed."""
+    here = (inbox.c.project == project, inbox.c.endpoint == endpoint, inbox.c.committed_at.is_(None))
+    return set(tx.execute(select(inbox.c.path).where(*here)).scalars())
+
+
+def some_path(tx: Connection, project: str, endpoint: str) -> str | None:
+    """Return any file of one endpoint, committed or not."""
+    here = (inbox.c.project == project, inbox.c.endpoint == endpoint)
+    return tx.execute(select(inbox.c.path).where(*here).limit(1)).scalar()

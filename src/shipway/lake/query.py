@@ -16,14 +16,15 @@ from shipway.lake.tables import DataFile
 
 # A label by event wins over one by key only if it came later.
 TRUTH = """
+told as materialized (select event_id, key, "row", value, received_at, seq from labels where name = 'label'),
 truth_by_event as (
-  select event_id, "row", value, received_at from labels
-  where name = 'label' and event_id is not null
+  select event_id, "row", value, received_at from told
+  where event_id is not null
   qualify row_number() over (partition by event_id, "row" order by received_at desc, seq desc) = 1
 ),
 truth_by_key as (
-  select key, "row", value, received_at from labels
-  where name = 'label' and key is not null
+  select key, "row", value, received_at from told
+  where key is not null
   qualify row_number() over (partition by key, "row" order by received_at desc, seq desc) = 1
 ),
 labelled as (
@@ -51,6 +52,7 @@ select event_id, "row", epoch_us("at") / 1e6 as "at", variant, served, version, 
 from labelled order by labelled."at", event_id, "row"
 """  # noqa: S608 - all of it is ours
 
+# A killed shadow may score an event twice: the first counts. One that failed has failed for every row.
 PAIRS = f"""
 with captured as (
   select * from captures
@@ -59,7 +61,8 @@ with captured as (
 shadows as (
   select pair, "row", status, out_label, out_score, out_prediction from captures
   where flags & 1 = 1 and rollout = $rollout and restart = $restart and pair is not null
-  qualify row_number() over (partition by pair, "row" order by event_id) = 1
+    and (status = 200 or "row" = 0)
+  qualify event_id = min(event_id) over (partition by pair)
 ),
 {TRUTH}
 select c.event_id, c."row", epoch_us(c."at") / 1e6 as "at",
@@ -67,7 +70,7 @@ select c.event_id, c."row", epoch_us(c."at") / 1e6 as "at",
   s.out_label as challenger_label, s.out_score as challenger_score, s.out_prediction as challenger_prediction,
   s.status as challenger_status,
   {_TRUTH.replace("out_label", "c.out_label")} as truth
-from labelled c join shadows s on s.pair = c.event_id and (s."row" = c."row" or (s.status <> 200 and s."row" = 0))
+from labelled c join shadows s on s.pair = c.event_id and (s."row" = c."row" or s.status <> 200)
 order by c."at", c.event_id, c."row"
 """  # noqa: S608 - all of it is ours
 
@@ -83,7 +86,7 @@ from labelled where said is not null order by labelled."at", event_id, "row"
 UNKNOWN = """
 select count(*) as labels, count(distinct coalesce(event_id, key)) as events,
   coalesce(min(epoch_us(received_at)) / 1e6, 0) as oldest
-from labels l where received_at < $older_than
+from labels l where received_at < to_timestamp($older_than)
   and not exists (select 1 from captures c where c.event_id = l.event_id)
   and not exists (select 1 from captures c where c.key = l.key)
 """

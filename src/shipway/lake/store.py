@@ -86,16 +86,24 @@ class Lake:
             Unavailable: the catalog did not answer.
         """
         segments = rows = 0
+        failures: list[Exception] = []
         with self._lock:
             with database.read() as tx:
                 waiting = inbox.endpoints(tx)
             for project, endpoint in waiting:
-                while True:
-                    taken, added = self._commit_some(database, project, endpoint, now)
-                    segments, rows = segments + taken, rows + added
-                    if not taken:
-                        break
-        return CommitReport(segments, rows, lost=tuple(commit.lost(database)) if waiting else ())
+                try:
+                    taken = 1
+                    while taken:
+                        taken, added = self._commit_some(database, project, endpoint, now)
+                        segments, rows = segments + taken, rows + added
+                    if self._is_due(f"incoming/{project}/{endpoint}", now):
+                        commit.sweep(database, project, endpoint, now, upkeep.SWEEP_AGE_S)
+                except Exception as failure:  # noqa: BLE001 - one endpoint must not keep the others out; raised below
+                    failures.append(failure)
+            lost = commit.lost(database) if waiting else []
+        if failures:
+            raise failures[0]
+        return CommitReport(segments, rows, lost=tuple(lost))
 
     def _commit_some(self, database: Database, project: str, endpoint: str, now: float) -> tuple[int, int]:
         for attempt in range(_ATTEMPTS):
@@ -133,16 +141,24 @@ class Lake:
     def _keep_small(self, table: Table, now: float) -> None:
         upkeep.compact(table, self._engine)
         upkeep.expire(table)
-        place = table.location()
-        if now - self._swept.setdefault(place, now) >= SWEEP_EVERY_S:
-            self._swept[place] = now
+        if self._is_due(table.location(), now):
             upkeep.sweep(table, now)
 
-    def sweep(self, project: str, endpoint: str, now: float, older_than_s: float = upkeep.SWEEP_AGE_S) -> int:
-        """Delete files of an endpoint that no kept snapshot reaches; `commit` does it once an hour."""
+    def _is_due(self, place: str, now: float) -> bool:
+        """Tell whether an hour has passed since the last sweep of a place; the first comes an hour after the start."""
+        due = now - self._swept.setdefault(place, now) >= SWEEP_EVERY_S
+        if due:
+            self._swept[place] = now
+        return due
+
+    def sweep(
+        self, database: Database, project: str, endpoint: str, now: float, older_than_s: float = upkeep.SWEEP_AGE_S
+    ) -> int:
+        """Delete what no kept snapshot and no waiting segment needs; return how many files. `commit` does it hourly."""
         with self._lock:
-            found = [find(self._catalog, kind, project, endpoint) for kind in (CAPTURES, LABELS)]
-            return sum(upkeep.sweep(table, now, older_than_s) for table in found if table is not None)
+            found = [find(self._catalog, part, project, endpoint) for part in (CAPTURES, LABELS)]
+            gone = sum(upkeep.sweep(table, now, older_than_s) for table in found if table is not None)
+            return gone + commit.sweep(database, project, endpoint, now, older_than_s)
 
     def snapshot(self, project: str, endpoint: str) -> int | None:
         """Return the id of the newest snapshot of an endpoint's captures, to be noted beside a result."""

@@ -105,7 +105,7 @@ def facts(  # noqa: PLR0913 - where to look, and what is known already
     endpoint: str,
     digest: str,
     *,
-    labelled_last: float | None,
+    state: State | None,
     is_captured: bool,
     now: float,
 ) -> Facts:
@@ -121,7 +121,8 @@ def facts(  # noqa: PLR0913 - where to look, and what is known already
         captured_last=captured[1],
         answered_first=None if answered[0] is None else answered[0] * 60.0,
         answered_last=None if answered[1] is None else answered[1] * 60.0,
-        labelled_last=labelled_last,
+        labelled_last=state.labelled_at if state is not None else None,
+        unknown_labels=state.unknown_new if state is not None else 0,
         is_captured=is_captured,
         servers={row.name: row.seen_at for row in servers if not health[row.name].get("stopped")},
         dropped={name: int(known.get("capture_dropped") or 0) for name, known in health.items()},

@@ -85,6 +85,11 @@ class State(Struct, frozen=True):
     """Number of a stretch of the past -> its labelled rows that were weighed already."""
     labelled_at: float | None = None
     """When labels were last seen."""
+    unknown: int = 0
+    """Labels without an event, when they were last counted."""
+    unknown_new: int = 0
+    """How many more that were than the time before."""
+    unknown_at: float = 0.0
     windows: int = 0
     rows: int = 0
     opened: dict[str, Opened] = {}

@@ -35,6 +35,10 @@ class Outcomes(Protocol):
         """  # noqa: D205 - the columns belong to the promise
         ...
 
+    def unknown_labels(self, project: str, endpoint: str, *, older_than: float) -> Any:  # noqa: ANN401 - its `labels` is a number
+        """Count labels received before `older_than` whose event never arrived."""
+        ...
+
 
 class Realised(NamedTuple):
     """What labels said."""

@@ -16,8 +16,7 @@ from sqlalchemy import Connection
 from shipway import ledger
 from shipway.bundle import BundleStore
 from shipway.database import Database, lease
-from shipway.endpoint import EndpointRow
-from shipway.endpoint._sql import SqlEndpoints
+from shipway.endpoint import EndpointRow, SqlEndpoints
 from shipway.errors import Missing, ShipwayError
 from shipway.monitor import _sql, alerts, decide, labelled, windows
 from shipway.monitor._sql import Kept, OpenSignal
@@ -28,12 +27,13 @@ from shipway.monitor.policy import DEFAULT_TOML, Policy, parse_policy
 from shipway.monitor.silence import Facts, silent
 from shipway.registry import SqlRegistry, VersionRow
 from shipway.stats import profile
-from shipway.stats.profile import Profile, Reference
+from shipway.stats.profile import Reference
 from shipway.terms import Signal
 
 LEASE = "clockwork"
 ACTOR = "monitor"
 PROFILE_FILE = "reference/profile.json"
+STRAYS_EVERY_S = 60.0
 
 
 class Watched(Struct, frozen=True):
@@ -43,16 +43,25 @@ class Watched(Struct, frozen=True):
     champion: VersionRow
     policy: Policy
     policy_digest: str
-    reference: Reference
 
 
 class Read(Struct, frozen=True):
     """What one pass knows of an endpoint before it decides."""
 
-    state: State | None
-    buckets: list[tuple[float, Profile]]
+    kept: Kept | None
+    first: float | None
+    """Start of the first bucket that this version counted as champion, where nothing is kept of it."""
     facts: Facts
     signals: dict[str, OpenSignal]
+
+
+class Taken(Struct, frozen=True):
+    """What a pass made of the windows that ended."""
+
+    state: State
+    summary: dict[str, Any]
+    findings: tuple[Finding, ...]
+    has_window: bool
 
 
 def step(
@@ -105,30 +114,68 @@ def _endpoint(
 ) -> list[Signal]:
     row, champion = served
     text = row.policies.get("monitor", "") or DEFAULT_TOML
-    folder = bundles.path(champion.digest)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    watched = Watched(row, champion, parse_policy(text), digest, _reference(folder))
-    known = _read(database, watched, folder, now)
-    state, window, findings = known.state, None, list[Finding]()
-    if state is not None:
-        state, findings, window = _forward(lake, watched, known, state, now)
+    watched = Watched(row, champion, parse_policy(text), digest)
+    known = _read(database, watched, now)
+    taken = _take(database, lake, bundles, watched, known, now)
     opened = known.signals.get("silence")
     quiet = silent(known.facts, watched.policy, now, opened.opened if opened else None)
-    findings += [quiet] if quiet is not None else []
-    if window is None and all(f.status == "lasting" for f in findings) and state == known.state:
+    findings = [*(taken.findings if taken else ()), *([quiet] if quiet is not None else [])]
+    is_quiet = taken is None and all(finding.status == "lasting" for finding in findings)
+    if is_quiet and not any(_is_stale(watched, o.signal) for o in known.signals.values()):
         return []
     with database.transaction() as tx:
         if fence is not None:
             lease.require(tx, LEASE, fence, now)
-        if state is not None and state != known.state:
-            summary = decide.summarise(
-                state, watched.reference, window or profile.empty(watched.reference), watched.policy
-            )
-            kept = _sql.kept(tx, row.project, row.name, champion.digest)
-            if kept is not None and known.state is not None and kept.state.looked > known.state.looked:
+        if taken is not None:
+            current = _sql.kept(tx, row.project, row.name, champion.digest)
+            if current is not None and current.state.looked >= taken.state.looked:
                 return []  # another pass was here meanwhile
-            _sql.save(tx, row.project, row.name, champion.digest, Kept(state, digest), summary)
+            if not taken.has_window:
+                taken.summary["columns"] = _sql.summary(tx, row.project, row.name).get("columns", [])
+            _sql.save(tx, row.project, row.name, champion.digest, Kept(taken.state, digest), taken.summary)
         return _tell(tx, watched, known, findings, now)
+
+
+def _read(database: Database, watched: Watched, now: float) -> Read:
+    """Read in one picture what decides whether there is anything to do."""
+    row, digest = watched.row, watched.champion.digest
+    with database.read() as tx:
+        kept = _sql.kept(tx, row.project, row.name, digest)
+        after = _sql.others(tx, row.project, row.name, digest) or 0.0
+        first = _sql.first_bucket(tx, row.project, row.name, digest, after) if kept is None else None
+        state, captured = kept.state if kept is not None else None, row.settings.capture
+        facts = _sql.facts(tx, row.project, row.name, digest, state=state, is_captured=captured, now=now)
+        return Read(kept, first, facts, _sql.open_signals(tx, row.project, row.name))
+
+
+def _take(
+    database: Database, lake: Outcomes | None, bundles: BundleStore, watched: Watched, known: Read, now: float
+) -> Taken | None:
+    """Take in every window that has ended; None if none has."""
+    policy, row = watched.policy, watched.row
+    end = windows.ended(now, policy)
+    looked = known.kept.state.looked if known.kept is not None else known.first
+    if looked is None or end <= looked:
+        return None
+    folder = bundles.path(watched.champion.digest)
+    reference = _reference(folder)
+    state = _state(watched, known, reference, folder)
+    with database.read() as tx:
+        buckets = _sql.buckets(tx, row.project, row.name, watched.champion.digest, windows.since(state), end)
+    state, losses = _labels(lake, watched, state, now)
+    ready, recent = windows.gather(state, buckets, reference, policy)
+    findings: dict[str, Finding] = {}
+    for at, window in enumerate(ready):
+        last = at == len(ready) - 1
+        state, found = decide.update(state, reference, window.rows, policy, window.end, losses if last else None)
+        _merge(findings, found)
+    if not ready and losses is not None:
+        state, found = decide.update(state, reference, profile.empty(reference), policy, end, losses)
+        _merge(findings, found)
+    state = msgspec.structs.replace(state, looked=end, recent=recent)
+    summary = decide.summarise(state, reference, ready[-1].rows if ready else None, policy)
+    return Taken(state, summary, tuple(findings.values()), bool(ready))
 
 
 def _reference(folder: Path) -> Reference:
@@ -139,66 +186,29 @@ def _reference(folder: Path) -> Reference:
         raise Missing(f"bundle {folder.name[:12]} has no {PROFILE_FILE}", fix="pack the model again with data") from exc
 
 
-def _read(database: Database, watched: Watched, folder: Path, now: float) -> Read:
-    """Read everything in one picture; a version that is new here starts with the rows it answered as champion."""
-    row, policy, digest = watched.row, watched.policy, watched.champion.digest
-    with database.read() as tx:
-        kept = _sql.kept(tx, row.project, row.name, digest)
-        signals = _sql.open_signals(tx, row.project, row.name)
-        after = _sql.others(tx, row.project, row.name, digest) or 0.0
-        first = _sql.first_bucket(tx, row.project, row.name, digest, after) if kept is None else None
-    state = kept.state if kept is not None else None
-    if kept is not None and (
-        kept.policy_digest != watched.policy_digest or kept.state.layout != watched.reference.layout
-    ):
-        state = _with_policy(kept.state, watched)
-    if state is None and first is not None:
-        start = float(np.floor(first / policy.window_s) * policy.window_s)
+def _state(watched: Watched, known: Read, reference: Reference, folder: Path) -> State:
+    """Return the state to go on from: as kept, or begun with the rows this version answered as champion."""
+    policy, kept = watched.policy, known.kept
+    if kept is None:
+        start = float(np.floor((known.first or 0.0) / policy.window_s) * policy.window_s)
         baseline = labelled.promised(folder, watched.champion.manifest.task)
-        state = decide.begin(row.name, watched.reference, policy, start, baseline)
-    for kind in state.opened if state is not None else ():
-        if state is not None and kind not in signals:
-            state = decide.forget(state, watched.reference, policy, kind)
-    with database.read() as tx:
-        end = float(np.floor((now - policy.wait_s) / policy.window_s) * policy.window_s)
-        buckets = (
-            _sql.buckets(tx, row.project, row.name, digest, state.window, end) if state and end > state.looked else []
+        return decide.begin(watched.row.name, reference, policy, start, baseline)
+    state = kept.state
+    if kept.policy_digest != watched.policy_digest or state.layout != reference.layout:
+        # Other rules are other bets: the detectors begin anew, what is open, counted and shown stays.
+        fresh = decide.begin(state.name, reference, policy, state.window, state.baseline)
+        state = msgspec.structs.replace(
+            state,
+            layout=fresh.layout,
+            calm=fresh.calm,
+            capital=b"",
+            loss_capital=b"",
+            loss_calm=state.looked,
+            worse=None,
         )
-        facts = _sql.facts(
-            tx, row.project, row.name, digest,
-            labelled_last=state.labelled_at if state else None, is_captured=row.settings.capture, now=now,
-        )  # fmt: skip
-    return Read(state, buckets, facts, signals)
-
-
-def _with_policy(state: State, watched: Watched) -> State:
-    """Begin the detectors anew under another policy, and keep what is open, counted and shown."""
-    fresh = decide.begin(watched.row.name, watched.reference, watched.policy, state.window, state.baseline)
-    return msgspec.structs.replace(
-        state, layout=fresh.layout, calm=fresh.calm, capital=b"", loss_capital=b"", loss_calm=state.looked, worse=None
-    )
-
-
-def _forward(
-    lake: Outcomes | None, watched: Watched, known: Read, state: State, now: float
-) -> tuple[State, list[Finding], Profile | None]:
-    """Take in every window that has ended; return the last one too."""
-    policy, reference = watched.policy, watched.reference
-    end = windows.ended(now, policy)
-    if end <= state.looked:
-        return state, [], None
-    state, losses = _labels(lake, watched, state, now)
-    ready, recent = windows.gather(state, known.buckets, reference, policy)
-    findings: dict[str, Finding] = {}
-    for at, window in enumerate(ready):
-        last = at == len(ready) - 1
-        state, found = decide.update(state, reference, window.rows, policy, window.end, losses if last else None)
-        _merge(findings, found)
-    if not ready and losses is not None:
-        state, found = decide.update(state, reference, profile.empty(reference), policy, end, losses)
-        _merge(findings, found)
-    state = msgspec.structs.replace(state, looked=end, recent=recent)
-    return state, list(findings.values()), ready[-1].rows if ready else None
+    for kind in [kind for kind in state.opened if kind not in known.signals]:
+        state = decide.forget(state, reference, policy, kind)
+    return state
 
 
 def _labels(lake: Outcomes | None, watched: Watched, state: State, now: float) -> tuple[State, Any]:
@@ -208,8 +218,17 @@ def _labels(lake: Outcomes | None, watched: Watched, state: State, now: float) -
     table = lake.outcomes(watched.row.project, watched.row.name, since=labelled.since(watched.policy, now))
     if not table.num_rows:
         return state, None
+    state = _strays(lake, watched, state, now)
     found = labelled.realised(table, state, watched.policy, task, watched.champion.version)
     return msgspec.structs.replace(state, baseline=found.baseline, counted=found.counted), found.losses
+
+
+def _strays(lake: Outcomes, watched: Watched, state: State, now: float) -> State:
+    """Count labels whose event never came; it takes a look at every capture, so not more often than each minute."""
+    if now - state.unknown_at < STRAYS_EVERY_S:
+        return state
+    found = int(lake.unknown_labels(watched.row.project, watched.row.name, older_than=now - STRAYS_EVERY_S).labels)
+    return msgspec.structs.replace(state, unknown=found, unknown_new=max(0, found - state.unknown), unknown_at=now)
 
 
 def _merge(findings: dict[str, Finding], found: tuple[Finding, ...]) -> None:
@@ -226,15 +245,13 @@ def _tell(tx: Connection, watched: Watched, known: Read, findings: list[Finding]
     resting = _sql.muted(tx, row.project, row.name, now)
     told = []
     for kind, before in known.signals.items():
-        if kind in _sql.STATISTICAL and before.signal.details.get("digest") != watched.champion.digest:
+        if _is_stale(watched, before.signal):
             said = f"{watched.champion} answers now, which was made for other rows: {before.signal.sentence}"
             _close(tx, watched, msgspec.structs.replace(before.signal, sentence=said), now, told=kind not in resting)
     for finding in findings:
         open_signal = known.signals.get(finding.kind)
-        of_this = open_signal is not None and (
-            finding.kind not in _sql.STATISTICAL or open_signal.signal.details.get("digest") == watched.champion.digest
-        )
-        before_signal = open_signal.signal if open_signal is not None and of_this else None
+        is_ours = open_signal is not None and not _is_stale(watched, open_signal.signal)
+        before_signal = open_signal.signal if open_signal is not None and is_ours else None
         if finding.status == "closed":
             if before_signal is not None:
                 closed = msgspec.structs.replace(before_signal, sentence=finding.sentence)
@@ -252,6 +269,11 @@ def _tell(tx: Connection, watched: Watched, known: Read, findings: list[Finding]
                 alerts.post_alerts(tx, watched.policy, row.settings.webhooks, signal, event, now)
             told.append(signal)
     return told
+
+
+def _is_stale(watched: Watched, signal: Signal) -> bool:
+    """Whether it was raised about a version that is champion no more."""
+    return signal.kind in _sql.STATISTICAL and signal.details.get("digest") != watched.champion.digest
 
 
 def _close(tx: Connection, watched: Watched, signal: Signal, now: float, *, told: bool) -> None:

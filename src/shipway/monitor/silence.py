@@ -1,4 +1,4 @@
-"""Notice what has stopped: no requests, no captures, no labels, no heartbeat, captures that were dropped.
+"""Notice what has stopped or gets lost: no requests, captures, labels or heartbeat, dropped captures, stray labels.
 
 Pure, as `shipway.monitor.decide` is. Silence is certain, not probable, so it needs no bar; it only counts
 where there was something to hear before.
@@ -21,6 +21,8 @@ class Facts(Struct, frozen=True):
     answered_last: float | None = None
     """Newest answer that a server counted; counts come another way than captures."""
     labelled_last: float | None = None
+    unknown_labels: int = 0
+    """Labels that came lately for events that were never captured."""
     is_captured: bool = True
     """Whether the endpoint wants captures at all."""
     servers: dict[str, float] = {}
@@ -64,6 +66,9 @@ def _pipeline(facts: Facts, policy: Policy, now: float) -> list[tuple[str, float
     if facts.labelled_last is not None and last - facts.labelled_last > seconds(rule.no_labels_after):
         at = facts.labelled_last
         quiet.append(("labels", at, f"requests are answered, but no label arrived since {moment(at)}"))
+    if facts.unknown_labels:
+        said = f"{facts.unknown_labels:,} labels came for events that were never captured here"
+        quiet.append(("events of labels", now, said))
     return quiet
 
 

@@ -10,13 +10,36 @@ environment and where it all came from. `Packed.report` tells what was done, and
 `read_table` reads a user's file. `load_model` reads a model file; pickles only by an exact list of names.
 `convert` gives the converted graph alone. `OnnxModel` packs a graph that someone else made.
 
+Each name is imported when it is first asked for (PEP 562), because reading a table needs no converter.
+
 Not here: whether the model is good enough (see `shipway.gate`), and running it (see `shipway.bundle`).
 """
 
-from shipway.pack.onnxfile import OnnxModel
-from shipway.pack.pickles import load_model
-from shipway.pack.report import Attempt, Report
-from shipway.pack.run import Converted, Packed, convert, pack
-from shipway.pack.tables import read_table
+from typing import Any
 
-__all__ = ["Attempt", "Converted", "OnnxModel", "Packed", "Report", "convert", "load_model", "pack", "read_table"]
+_HOMES = {
+    "Attempt": "report",
+    "Converted": "run",
+    "OnnxModel": "onnxfile",
+    "Packed": "run",
+    "Report": "report",
+    "convert": "run",
+    "load_model": "pickles",
+    "pack": "run",
+    "read_table": "tables",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: any public name of the room
+    """Import the module that defines `name` when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = __import__(f"{__name__}.{_HOMES[name]}", fromlist=[name])
+    return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    """Name what may be imported from here."""
+    return sorted(_HOMES)

@@ -23,6 +23,7 @@ from shipway.bundle.runtime.onnx import session_from
 from shipway.errors import Rejected
 from shipway.pack.attempts import Candidate
 from shipway.pack.graph import FACTS
+from shipway.pack.parity import FLOAT32
 from shipway.pack.tables import need_column
 from shipway.terms import Column, Task
 
@@ -32,6 +33,9 @@ _NUMPY = {
 }  # fmt: skip
 _DATATYPES = {"int64": "INT64", "int32": "INT32", "bool": "BOOL", "object": "BYTES"}
 _BRANCHES = {"Loop", "Scan", "If"}
+
+
+GIVEN = "none, the graph is the model"
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,13 @@ class Adopted:
     content: bytes
     options: dict[str, Any] = field(default_factory=dict)
     encoding: Encoding | None = None
+    outputs: tuple[str, ...] = ()
+    """Names of the graph's outputs."""
 
     def candidate(self) -> Candidate:
         """Return the graph as a form that a runtime opens."""
-        return Candidate("none, the graph is the model", "onnx", self.content, self.options, self.encoding)
+        # Compared with itself: only batches can differ, by as much as float32 rounds.
+        return Candidate(GIVEN, "onnx", self.content, self.options, self.encoding, tolerance=FLOAT32)
 
 
 def read_graph(path: Path) -> OnnxModel:
@@ -112,6 +119,11 @@ def adopt(given: OnnxModel, data: pa.Table, target: str | None, task: Task | Non
     except Exception as exc:
         raise Rejected(f"ONNX Runtime cannot load the graph: {_first(exc)}", fix="export it for a lower opset") from exc
     facts = _facts(content)
+    if facts and given.encoding is None:
+        raise Rejected(
+            "this graph was converted by shipway and needs its encoding",
+            fix="pack OnnxModel(converted.graph, encoding=converted.encoding)",
+        )
     columns = [name for name in data.column_names if name != target]
     inputs = session.get_inputs()
     adopted = Adopted((), {}, task or Task.OTHER, given.classes, content, encoding=given.encoding)
@@ -122,7 +134,8 @@ def adopt(given: OnnxModel, data: pa.Table, target: str | None, task: Task | Non
         adopted.names = tuple(columns)
         adopted.options["matrix"] = {"input": inputs[0].name, "columns": columns, "type": kind}
     else:
-        _by_feeds(adopted, inputs, columns)
+        _by_feeds(adopted, inputs, columns, data)
+    adopted.outputs = tuple(o.name for o in session.get_outputs())
     _understand_outputs(adopted, session, facts, data, target, task)
     return adopted
 
@@ -149,11 +162,17 @@ def _by_encoding(
     adopted.datatypes |= {e.column: "BYTES" if e.kind == "text" else "FP64" for e in encoding.columns}
 
 
-def _by_feeds(adopted: Adopted, inputs: list[Any], columns: list[str]) -> None:
+def _by_feeds(adopted: Adopted, inputs: list[Any], columns: list[str], data: pa.Table) -> None:
     mangled = {re.sub(r"\W", "_", name): name for name in columns}
     names = [i.name if i.name in columns else mangled.get(i.name) for i in inputs]
     if None in names and len(columns) == len(inputs):
         names = list(columns)
+    wide = len(inputs) == 1 and len(inputs[0].shape) == 2 and inputs[0].shape[1] != 1
+    if wide and not any(pa.types.is_nested(data.schema.field(name).type) for name in columns):
+        raise Rejected(
+            f"the graph takes {inputs[0].shape[1]} columns and the data have {len(columns)} besides the target",
+            fix="give exactly the columns that the model was trained on, in the same order",
+        )
     if None in names:
         wanted = inputs[names.index(None)].name
         raise Rejected(
@@ -246,6 +265,8 @@ def _without_zipmap(content: bytes) -> bytes:
         model = onnx.load_from_string(content)
     except Exception as exc:
         raise Rejected("these bytes are not an ONNX model", fix="give a .onnx file, or export the model again") from exc
+    inferred = onnx.shape_inference.infer_shapes(model)
+    types = {v.name: v.type.tensor_type.elem_type for v in inferred.graph.value_info}
     maps = {node.output[0]: node for node in model.graph.node if node.op_type == "ZipMap"}
     if not maps:
         return content
@@ -253,7 +274,9 @@ def _without_zipmap(content: bytes) -> bytes:
         if output.name in maps:
             tensor = maps[output.name].input[0]
             classes = max((len(a.strings) or len(a.ints) for a in maps[output.name].attribute), default=0)
-            made = onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, [None, classes or None])
+            made = onnx.helper.make_tensor_value_info(
+                tensor, types.get(tensor) or onnx.TensorProto.FLOAT, [None, classes or None]
+            )
             model.graph.output[place].CopyFrom(made)
     for node in maps.values():
         model.graph.node.remove(node)

@@ -122,18 +122,22 @@ def _changed(columns: Columns, probes: Sequence[tuple[str, Any]]) -> Columns:
     return made
 
 
-def trial(original: Oracle, columns: Columns, edges: dict[str, list[float]], refused: set[tuple[str, str]]) -> Trial:
+def trial(
+    original: Oracle, columns: Columns, edges: dict[str, list[float]] | None, refused: set[tuple[str, str]]
+) -> Trial:
     """Choose rows and ask the original about them.
 
     Args:
         original: the model.
         columns: real rows.
         edges: raw thresholds by column of numbers; columns without any get some from their own values.
+            None for no edge rows at all: where there is no original, they prove nothing.
         refused: (column, "missing" or "unknown") that the original does not take.
     """
     real = head(columns, REAL_ROWS)
     rows = len(next(iter(real.values())))
-    probes = [p for spec in original.specs for p in _probes(spec, real[spec.name], edges.get(spec.name, []), refused)]
+    specs = original.specs if edges is not None else ()
+    probes = [p for s in specs for p in _probes(s, real[s.name], (edges or {}).get(s.name, []), refused)]
     if len(probes) > _EDGE_ROWS:
         probes = [probes[i] for i in np.linspace(0, len(probes) - 1, _EDGE_ROWS).astype(int)]
     together = (
@@ -191,18 +195,17 @@ def _edge_numbers(thresholds: NDArray[np.float64]) -> list[float]:
 def compare(task: Task, asked: Trial, predict: Predict, tolerance: float) -> Parity:
     """Compare a runtime's answers with the original's, in one batch, and in batches of 1, 2 and 64."""
     got = predict(asked.columns)
-    name = "prediction" if task is Task.REGRESSION else "probability"
-    expected = asked.answers[name]
-    spread = max(float(np.ptp(expected)), 1e-12) if task is Task.REGRESSION else 1.0
-    difference = _difference(expected, got[name]) / spread
-    by_row = difference.reshape(len(difference), -1).max(axis=1)
+    expected, given = _numbers(task, asked.answers), _numbers(task, got)
+    classifies = task in (Task.BINARY, Task.MULTICLASS)
+    spread = 1.0 if classifies else max(float(np.ptp(expected)), 1e-12)
+    by_row = (_difference(expected, given) / spread).max(axis=1)
     changed = ties = 0
-    if task is not Task.REGRESSION:
+    if classifies:
         other = asked.answers["label"] != got["label"]
         best = np.sort(expected, axis=1)
         tied = best[:, -1] - best[:, -2] <= 2 * tolerance
         changed, ties = int((other & ~tied).sum()), int((other & tied).sum())
-    apart = _batches(asked.columns, got[name], name, predict) / spread
+    apart = _batches(task, asked.columns, given, predict) / spread
     above = int((by_row > tolerance).sum())
     return Parity(asked.rows, asked.edge_rows, tolerance, float(by_row.max()), above, changed, ties, apart)
 
@@ -210,16 +213,29 @@ def compare(task: Task, asked: Trial, predict: Predict, tolerance: float) -> Par
 def _difference(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     if a.shape != b.shape:
         return np.full(len(a), np.inf)
-    gap = np.abs(a - b)
-    return np.where(np.isnan(a) & np.isnan(b), 0.0, np.where(np.isnan(gap), np.inf, gap))
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(a - b)
+    alike = (a == b) | (np.isnan(a) & np.isnan(b))
+    return np.where(alike, 0.0, np.where(np.isnan(gap), np.inf, gap))
 
 
-def _batches(columns: Columns, whole: NDArray[Any], name: str, predict: Predict) -> float:
+def _numbers(task: Task, answers: Columns) -> NDArray[np.float64]:
+    """Return the answered numbers of each row side by side."""
+    if task is Task.REGRESSION:
+        return answers["prediction"][:, None]
+    if task is not Task.OTHER:
+        return answers["probability"]
+    parts = [v.reshape(len(v), -1).astype(np.float64) for v in answers.values() if v.dtype.kind in "fiub"]
+    rows = len(next(iter(answers.values())))
+    return np.concatenate(parts, axis=1) if parts else np.zeros((rows, 1))
+
+
+def _batches(task: Task, columns: Columns, whole: NDArray[Any], predict: Predict) -> float:
     rows = len(whole)
     largest = 0.0
     for size in (1, 2, 64):
         for start in sorted({0, max(0, rows // 2 - size), max(0, rows - size)}):
-            part = predict({k: v[start : start + size] for k, v in columns.items()})[name]
+            part = _numbers(task, predict({k: v[start : start + size] for k, v in columns.items()}))
             largest = max(largest, float(_difference(whole[start : start + size], part).max()))
     return largest
 

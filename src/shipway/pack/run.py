@@ -20,18 +20,17 @@ from shipway.bundle.examples import Examples
 from shipway.bundle.runtime import NATIVE, Runtime
 from shipway.errors import Rejected
 from shipway.pack import environment as environments
-from shipway.pack.attempts import Candidate, Packer
-from shipway.pack.edges import edges_of
+from shipway.pack.attempts import Packer
+from shipway.pack.choosing import Won, choose
 from shipway.pack.features import Unsupported
 from shipway.pack.native import Graphed
 from shipway.pack.native import convert as convert_native
 from shipway.pack.onnxfile import has_branches
-from shipway.pack.opening import open_candidate
 from shipway.pack.original import Original
-from shipway.pack.parity import Parity, Trial, compare, explain, head, trial
+from shipway.pack.parity import head
 from shipway.pack.provenance import provenance as where_from
 from shipway.pack.provenance import sbom
-from shipway.pack.report import Attempt, Report
+from shipway.pack.report import Report
 from shipway.pack.subject import Data, Subject, as_table, understand
 from shipway.pack.writing import canonical, file_entries, parquet, prove_apart, write
 from shipway.stats.profile import flatten, make_reference
@@ -70,14 +69,6 @@ class Converted:
             Rejected: the graph does not see the column as a number.
         """
         return self.encoding.position(column)
-
-
-@dataclass(frozen=True)
-class _Won:
-    candidate: Candidate
-    runtime: Runtime
-    parity: Parity
-    attempts: tuple[Attempt, ...]
 
 
 def convert(model: Any, data: Data, *, target: str | None = None, task: Task | None = None) -> Converted:  # noqa: ANN401 - any fitted model
@@ -155,7 +146,7 @@ def pack(  # noqa: PLR0913 - the front door: everything a bundle can be told
     say("reading model and data")
     subject = understand(model, data, target, holdout=holdout, task=task, prefer=prefer, plugins=converters)
     say("converting")
-    won = _convert(subject, name, say)
+    won = choose(subject, name, say)
     say("measuring")
     cost = cost_us or _cost(won.runtime, subject.holdout)
     branches = won.candidate.kind == "onnx" and has_branches(won.candidate.content)
@@ -189,38 +180,6 @@ def pack(  # noqa: PLR0913 - the front door: everything a bundle can be told
     return Packed(Path(out), digest, manifest, _report(subject, won, manifest))
 
 
-def _convert(subject: Subject, name: str, say: Progress) -> _Won:
-    attempts: list[Attempt] = []
-    asked: Trial | None = None
-    edges: dict[str, list[float]] = {}
-    for converter, packer in subject.tries.items():
-        say(f"converting with {converter}")
-        runtime = None
-        try:
-            candidate = packer(subject.oracle, subject.levels)  # type: ignore[arg-type]
-            edges = edges or candidate.edges or _edges(subject)
-            runtime = open_candidate(candidate, name, subject.task, subject.signature)
-            asked = asked or trial(subject.oracle, subject.holdout, edges, subject.refused)
-            parity = compare(subject.task, asked, runtime.predict, candidate.tolerance)
-        except Exception as exc:  # noqa: BLE001 - any converter may fail in any way; that is an answer
-            attempts.append(Attempt(converter, False, explain(exc)))
-        else:
-            attempts.append(Attempt(converter, parity.holds, parity.sentence()))
-            if parity.holds:
-                return _Won(candidate, runtime, parity, tuple(attempts))
-        if runtime is not None:
-            runtime.close()
-    reasons = "; ".join(f"{a.converter}: {a.detail[:160]}" for a in attempts)
-    raise Rejected(
-        f"no conversion of this {subject.name} answers as the original does ({reasons})",
-        fix="use a model from the list in the documentation of `shipway pack`, or export it to ONNX yourself",
-    )
-
-
-def _edges(subject: Subject) -> dict[str, list[float]]:
-    return edges_of(subject.oracle, subject.levels) if isinstance(subject.oracle, Original) else {}
-
-
 def _cost(runtime: Runtime, columns: Columns) -> dict[str, float]:
     """Measure microseconds for 1 and 64 rows: the best of a few short runs."""
     rows = len(next(iter(columns.values())))
@@ -243,7 +202,7 @@ def _fastest(call: Callable[[], Any], budget_s: float = 0.05) -> float:
 
 
 def _contents(
-    subject: Subject, won: _Won, name: str, environment: dict[str, Any], now: float
+    subject: Subject, won: Won, name: str, environment: dict[str, Any], now: float
 ) -> tuple[dict[str, bytes], str, dict[str, Any]]:
     """Return the bundle's files, the path of the model among them, and the runtime's options."""
     candidate = won.candidate
@@ -308,7 +267,7 @@ def _plain(value: Any, *, whole: bool) -> Any:  # noqa: ANN401 - any cell
     return value
 
 
-def _parity(subject: Subject, won: _Won) -> dict[str, Any]:
+def _parity(subject: Subject, won: Won) -> dict[str, Any]:
     itself = subject.model is None
     found: dict[str, Any] = {
         "compared_with": "itself: the graph was given, there was no original"
@@ -321,7 +280,7 @@ def _parity(subject: Subject, won: _Won) -> dict[str, Any]:
     return dataclasses.asdict(won.parity) | found
 
 
-def _report(subject: Subject, won: _Won, manifest: Manifest) -> Report:
+def _report(subject: Subject, won: Won, manifest: Manifest) -> Report:
     native = None
     if subject.model is not None:
         one = {name: values[:1] for name, values in subject.holdout.items()}

@@ -57,9 +57,9 @@ class _Graph:
     def __init__(self, adopted: Adopted, specs: tuple[Column, ...]) -> None:
         self.specs = specs
         plain = Signature(specs, (), adopted.classes)
-        given = () if adopted.task is Task.OTHER else outputs(adopted.task, adopted.classes)
+        unknown = tuple(Column(name, "FP64") for name in adopted.outputs)
+        given = unknown if adopted.task is Task.OTHER else outputs(adopted.task, adopted.classes)
         self._runtime = open_candidate(adopted.candidate(), "graph", adopted.task, replace_outputs(plain, given))
-        self._session_outputs = adopted.task is Task.OTHER
 
     def answer(self, columns: Columns) -> Columns:
         """Answer rows."""

@@ -136,6 +136,9 @@ def _read_csv(path: Path) -> pa.Table:
     temporal = {f.name: pa.string() for f in table.schema if pa.types.is_temporal(f.type)}
     if temporal and len(set(table.column_names)) == len(table.column_names):
         table = _csv(path, delimiter, temporal)
+    coded = [f.name for f in table.schema if pa.types.is_binary(f.type)]
+    if coded:
+        raise Rejected(f"column {coded[0]!r} of {path} is not UTF-8 text", fix="save the file as UTF-8")
     blank_is_missing = [
         pc.if_else(pc.equal(column, ""), pa.scalar(None, column.type), column) if is_text(column.type) else column
         for column in table

@@ -1,6 +1,6 @@
 """Run one training: `python -m shipway.retrain.child FOLDER`, a process of its own that outlives its parent.
 
-It holds a lock on the folder while it lives, so that anyone can see whether it does, runs the owner's
+It inherits a lock on the folder, which ends with it, so that anyone can see whether it lives, runs the owner's
 command, takes in the bundle that the command left, lets the gate judge it, and writes `result.json` at the
 very end. The control plane may be killed and started again meanwhile: it reads the lock and the result.
 """
@@ -20,21 +20,39 @@ LOCK = "lock"
 LOG = "log.txt"
 
 
-def main(folder: Path) -> int:
-    """Run the job in `folder`; return an exit status."""
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return 3
-        if (folder / RESULT).exists():
-            return 0
-        job = json.loads((folder / JOB).read_text())
-        result = _train(folder, job)
-        beside = folder / f".{RESULT}"
-        beside.write_text(json.dumps(result))
-        beside.rename(folder / RESULT)
-    return 0
+def main(folder: Path) -> None:
+    """Run the job in `folder`."""
+    result = _train(folder, json.loads((folder / JOB).read_text()))
+    beside = folder / f".{RESULT}"
+    beside.write_text(json.dumps(result))
+    beside.rename(folder / RESULT)
+
+
+def start(folder: Path) -> "subprocess.Popen[bytes]":
+    """Start the job in `folder` in a session of its own, so that nothing that ends us ends it."""
+    with (folder / LOCK).open("w") as lock, (folder / LOG).open("ab") as log:
+        # The lock belongs to the open file, which the child inherits: it is held before the child runs a line.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "shipway.retrain.child", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(lock.fileno(),),
+        )
+
+
+def is_alive(folder: Path) -> bool:
+    """Whether a process holds the lock of this folder."""
+    try:
+        with (folder / LOCK).open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _train(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
@@ -85,4 +103,4 @@ def _accepted(out: Path, job: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    main(Path(sys.argv[1]))

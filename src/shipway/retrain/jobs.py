@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from shipway import ledger
 from shipway.database.schema import job as table
-from shipway.endpoint._sql import SqlEndpoints
+from shipway.endpoint import SqlEndpoints
 from shipway.errors import Conflict, Missing, Rejected
 from shipway.retrain.decide import OPEN, JobState
 from shipway.retrain.policy import DEFAULT_TOML, Policy, parse_policy

@@ -4,7 +4,6 @@ A training is a process of its own with a folder of its own. Whether it lives is
 there, and what it made from the result it leaves, so a control plane that was killed finds everything again.
 """
 
-import fcntl
 import re
 import shutil
 import subprocess
@@ -20,8 +19,7 @@ from sqlalchemy import Connection
 from shipway import bundle
 from shipway.bundle import BundleStore
 from shipway.database import Database, lease
-from shipway.endpoint import EndpointRow
-from shipway.endpoint._sql import SqlEndpoints
+from shipway.endpoint import EndpointRow, SqlEndpoints
 from shipway.errors import ShipwayError
 from shipway.registry import SqlRegistry
 from shipway.retrain import child, jobs
@@ -31,11 +29,9 @@ from shipway.retrain.policy import Policy, seconds
 from shipway.terms import Signal, Verdict
 
 LEASE = "clockwork"
-GRACE_S = 10.0
-"""A process that was just started may take so long to take its lock."""
 
-Spawn = Callable[[list[str], Path], int]
-"""Starts a program with arguments, logging into a folder; returns its process id."""
+Spawn = Callable[[Path], int]
+"""Starts the training in a folder; returns its process id."""
 
 _started: list["subprocess.Popen[bytes]"] = []
 """Children of this process, polled so that none stays a zombie."""
@@ -49,12 +45,9 @@ class Trainings(Protocol):
         ...
 
 
-def start_process(argv: list[str], folder: Path) -> int:
-    """Start a program in a session of its own, so that nothing that ends us ends it."""
-    with (folder / child.LOG).open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+def start_process(folder: Path) -> int:
+    """Start the training in `folder` and return its process id."""
+    process = child.start(folder)
     _started.append(process)
     return process.pid
 
@@ -188,7 +181,7 @@ def _start(
             tx, current, "running", now, sentence=f"training on {rows.num_rows:,} labelled rows", folder=str(attempt),
             attempts=job.body.attempts + 1, rows=rows.num_rows, parent=row.champion,
         )  # fmt: skip
-    pid = spawn([sys.executable, "-m", "shipway.retrain.child", str(attempt)], attempt)
+    pid = spawn(attempt)
     with database.transaction() as tx:
         jobs.change(tx, jobs.get(tx, job.id), "running", now, pid=pid)
     return True
@@ -217,7 +210,7 @@ def _look(database: Database, bundles: BundleStore, job: Job, now: float, fence:
             if current.state == "running":
                 _finish(tx, bundles, current, result, now)
         return True
-    if _is_alive(folder) or now - (job.started_at or now) < GRACE_S:
+    if child.is_alive(folder):
         return False
     with database.transaction() as tx:
         _require(tx, fence, now)
@@ -229,18 +222,6 @@ def _look(database: Database, bundles: BundleStore, job: Job, now: float, fence:
         said = f"its process vanished in attempt {current.body.attempts} of {policy.attempts}"
         jobs.change(tx, current, state, now, sentence=f"{said}{_last_words(folder)}", looked_at=0.0)
     return True
-
-
-def _is_alive(folder: Path) -> bool:
-    """Whether a process holds the lock of this folder."""
-    try:
-        with (folder / child.LOCK).open("r") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _finish(tx: Connection, bundles: BundleStore, job: Job, result: dict[str, Any], now: float) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import orjson
 
 from shipway.serve.metrics import text
-from shipway.serve.transport.http import Exchange
+from shipway.serve.transport.exchange import Exchange
 from shipway.terms import Cell, CountsReport
 
 

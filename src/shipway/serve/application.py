@@ -14,7 +14,7 @@ import orjson
 from shipway.serve.dialect import v2
 from shipway.serve.route.answer import Answering
 from shipway.serve.route.table import Served, Table
-from shipway.serve.transport.http import Exchange
+from shipway.serve.transport.exchange import Exchange
 from shipway.terms import PredictToken
 
 MODELS = b"/v2/models/"

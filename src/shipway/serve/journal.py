@@ -22,7 +22,7 @@ from shipway.capture.spool import Spool
 from shipway.errors import Unavailable
 from shipway.serve.route.table import Arm
 from shipway.serve.route.turn import Turn
-from shipway.serve.transport.http import Exchange, head
+from shipway.serve.transport.exchange import Exchange, head
 from shipway.terms import Cell, Signature
 
 REFUSED = orjson.dumps(

@@ -23,6 +23,7 @@ from shipway.capture.spool import recover
 from shipway.errors import ShipwayError, Unavailable
 from shipway.serve.admin import Admin
 from shipway.serve.children import Child, start
+from shipway.serve.health import gauges, summary
 from shipway.serve.push import Pusher
 from shipway.serve.route.routefile import RouteFile, has_shadows
 from shipway.serve.sockets import bind_all, bind_one
@@ -156,18 +157,7 @@ class Supervisor:
 
     def gauges(self) -> dict[str, float]:
         """Return what else is measured."""
-        health = self._health()
-        return {
-            "shipway_epoch": float(self.in_step()[1]),
-            "shipway_workers_serving": float(health["workers"]),
-            "shipway_worker_restarts": float(self._restarts),
-            "shipway_fuses_open": float(len(health["fuses"])),
-            "shipway_capture_dropped": float(sum(health["capture_dropped"].values())),
-            "shipway_capture_stopped": float(bool(health["capture_stopped"])),
-            "shipway_shadow_lag_seconds": float(health["shadow"].get("lag_s", 0.0)),
-            "shipway_connections": float(health["connections"]),
-            "shipway_control_lost": float(self._lost),
-        }
+        return gauges(self._health(), self.in_step()[1], lost=self._lost)
 
     def alive(self) -> bool:
         """Return whether any worker answers."""
@@ -180,27 +170,7 @@ class Supervisor:
         return min(epochs) == wanted, max(0, min(epochs))
 
     def _health(self) -> dict[str, Any]:
-        each = [child.health for child in self._current if child is not None and child.serving]
-        dropped: dict[str, int] = {}
-        fuses: dict[str, str] = {}
-        problems: dict[str, str] = {}
-        for health in each:
-            fuses |= health.get("fuses", {})
-            problems |= health.get("problems", {})
-            for arm, n in health.get("capture_dropped", {}).items():
-                dropped[arm] = dropped.get(arm, 0) + n
-        return {
-            "workers": len(each),
-            "wanted": self._options.workers,
-            "restarts": self._restarts,
-            "connections": sum(health.get("connections", 0) for health in each),
-            "capture_dropped": dropped,
-            "capture_stopped": next((h["capture_stopped"] for h in each if h.get("capture_stopped")), ""),
-            "fuses": fuses,
-            "problems": problems,
-            "shadow": self._shadow.health if self._shadow is not None else {},
-            "pids": [child.process.pid for child in self._current if child is not None],
-        }
+        return summary(self._current, self._shadow, restarts=self._restarts)
 
     # Workers.
 

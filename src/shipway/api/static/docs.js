@@ -36,7 +36,7 @@ function parameters(operation, parts) {
   const rows = (operation.parameters || []).map((one) => [
     one.name, one.in, typeOf(one.schema, parts), one.required ? "required" : JSON.stringify(one.schema.default ?? null),
   ]);
-  return rows.length ? [make("h4", "Parameters"), table(["name", "in", "type", "default"], rows)] : [];
+  return rows.length ? [make("h3", "Parameters"), table(["name", "in", "type", "default"], rows)] : [];
 }
 
 function fields(schema, parts, prefix, depth) {
@@ -57,7 +57,7 @@ function body(operation, parts) {
   const schema = Object.values(content)[0].schema;
   const rows = fields(schema, parts, "", 0);
   const about = named(schema, parts).description;
-  return [make("h4", "Body"), ...(about ? [make("p", about)] : []), table(["field", "type", "default"], rows)];
+  return [make("h3", "Body"), ...(about ? [make("p", about)] : []), table(["field", "type", "default"], rows)];
 }
 
 function example(method, path, operation) {

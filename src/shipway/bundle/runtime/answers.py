@@ -19,7 +19,9 @@ def classified(probability: Array, classes: NDArray[np.object_], threshold: floa
     p = np.asarray(probability, np.float64)
     if p.ndim == 1 or p.shape[1] == 1:
         second = p.reshape(-1)
-        p = np.stack([1.0 - second, second], axis=1)
+        p = np.empty((len(second), 2))
+        p[:, 1] = second
+        np.subtract(1.0, second, out=p[:, 0])
     chosen = p.argmax(axis=1) if threshold is None else (p[:, 1] >= threshold).astype(np.intp)
     return {"label": classes[chosen], "probability": p}
 

@@ -62,7 +62,7 @@ def read(document: dict[str, Any], body: bytes, signature: Signature, max_rows: 
     unknown = document.keys() - KNOWN
     if unknown:
         raise Rejected(f"{min(unknown)[:80]!r} is no part of a V2 request", fix="see the Open Inference Protocol, V2")
-    shallow(document.get("parameters"))
+    parameters = _parameters(document)
     name = document.get("id", "")
     if type(name) is not str or len(name) > 200:
         raise Rejected("'id' is not a text of at most 200 characters", fix="send a shorter id, or none")
@@ -70,8 +70,7 @@ def read(document: dict[str, Any], body: bytes, signature: Signature, max_rows: 
     if type(tensors) is not list or not tensors or not all(type(t) is dict for t in tensors):
         shallow(tensors)
         raise Rejected("'inputs' must be a list of at least one tensor", fix=_example(signature))
-    keys = len(document) + sum(map(len, tensors)) + len(document.get("parameters") or ())
-    no_duplicates(body, keys)
+    no_duplicates(body, len(document) + sum(map(len, tensors)) + len(parameters))
     columns: dict[str, np.ndarray[Any, Any]] = {}
     rows = -1
     for tensor in tensors:
@@ -94,10 +93,21 @@ def _label(tensor: dict[str, Any], signature: Signature) -> str:
     label = tensor.get("name")
     if type(label) is not str:
         raise Rejected("a tensor has no name", fix=_example(signature))
-    shallow(tensor.get("parameters"))
-    if "binary_data_size" in (tensor.get("parameters") or ()):
+    if type(tensor.get("datatype")) is not str:
+        raise Rejected(f"the tensor {label[:80]!r} has no datatype", fix=_example(signature))
+    if "binary_data_size" in _parameters(tensor):
         raise Rejected(f"the tensor {label[:80]!r} is binary", fix="send its data as JSON")
     return label
+
+
+def _parameters(owner: dict[str, Any]) -> dict[str, Any]:
+    parameters = owner.get("parameters")
+    if parameters is None:
+        return {}
+    shallow(parameters)
+    if type(parameters) is not dict:
+        raise Rejected("'parameters' is not an object", fix="leave it out")
+    return parameters
 
 
 def _shape(tensor: dict[str, Any]) -> list[int]:

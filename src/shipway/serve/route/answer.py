@@ -26,7 +26,7 @@ from shipway.serve.flight import Flight
 from shipway.serve.journal import Journal
 from shipway.serve.route.table import EMPTY, Arm, Served, Table
 from shipway.serve.route.turn import Turn
-from shipway.serve.transport.http import Exchange, head
+from shipway.serve.transport.exchange import Exchange, head
 from shipway.terms import FAILURES, Signature
 
 logger = logging.getLogger("shipway.serve.answer")

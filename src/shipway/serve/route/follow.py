@@ -21,6 +21,9 @@ logger = logging.getLogger("shipway.serve.follow")
 LOOK_EVERY_S = 0.1
 RETRY_S = 1.0
 RETRY_LIMIT_S = 30.0
+FIRST_S = 3.0
+"""A worker that starts waits so long for challengers; after that it answers by champions until they are loaded."""
+
 KEEP_WARM_S = 600.0
 """So long an inline model that no table names stays loaded, for an instant rollback."""
 
@@ -53,10 +56,13 @@ class Follower:
 
     async def first(self) -> None:
         """Apply the table that is published now, if one is."""
+        began = self._time()
         await self._round()
         while self._wanted is not None and not self._applied:
             await self._pause()
             await self._round()
+            if not self._applied and self._time() - began > FIRST_S and not self._champions_load():
+                self._swap(self._wanted)
 
     async def run(self) -> None:
         """Follow for ever."""
@@ -102,6 +108,11 @@ class Follower:
         if not self._applied and not any(key in self._loading for key in wants):
             self._swap(self._wanted)
         self._let_go(now)
+
+    def _champions_load(self) -> bool:
+        routes = self._wanted.endpoints if self._wanted is not None else ()
+        champions = {(v.digest, v.isolated) for route in routes for v in route.variants if v.name == "champion"}
+        return not champions.isdisjoint(self._loading)
 
     async def _load(self, key: Key) -> None:
         digest, isolated = key

@@ -7,7 +7,7 @@ import numpy as np
 
 from shipway.serve.dialect.question import Question
 from shipway.serve.route.table import Arm, Served
-from shipway.serve.transport.http import Exchange
+from shipway.serve.transport.exchange import Exchange
 
 
 class Turn:

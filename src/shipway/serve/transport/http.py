@@ -13,21 +13,19 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from typing import cast
 
 import httptools
-import orjson
 from msgspec import Struct
 
 from shipway.serve.transport.date import http_date
+from shipway.serve.transport.exchange import Exchange
 
 logger = logging.getLogger("shipway.serve.transport")
 
 SWEEP_S = 0.5
 LINGER_S = 2.0
 SINGLE = frozenset({b"host", b"content-length", b"content-type", b"authorization", b"expect"})
-REASON = {s.value: b"%d %s" % (s.value, s.phrase.encode()) for s in HTTPStatus}
 
 
 class Limits(Struct, frozen=True):
@@ -44,67 +42,6 @@ class Limits(Struct, frozen=True):
     write_timeout_s: float = 20.0
     """A client that reads nothing for this long is cut off."""
     connections: int = 10_000
-
-
-class Exchange:
-    """One request and the place of its answer.
-
-    Attributes:
-        method, path, headers (lower-case names), body: what was asked.
-        at: `time.monotonic` when the request was complete; deadlines count from here.
-    """
-
-    __slots__ = ("_connection", "at", "body", "close", "headers", "method", "path", "payload", "version")
-
-    def __init__(self, connection: "Connection", method: bytes, path: bytes, headers: dict[bytes, bytes]) -> None:
-        self._connection = connection
-        self.payload: tuple[bytes, bytes] | None = None
-        self.close = False
-        self.version = ""
-        self.method = method
-        self.path = path
-        self.headers = headers
-        self.body = b""
-        self.at = 0.0
-
-    @property
-    def date(self) -> bytes:
-        """What the header `date` says now."""
-        return self._connection.server.date
-
-    def answer(
-        self, status: int, body: bytes, headers: bytes = b"", *, media_type: bytes = b"application/json"
-    ) -> None:
-        """Send an answer, as soon as those before it on this connection have left.
-
-        Args:
-            status: HTTP status.
-            body: what to send; its length is stated for the caller.
-            headers: further header lines, each ending in CRLF.
-            media_type: of the body.
-        """
-        self.send(head(status, len(body), headers, self.date, media_type), body)
-
-    def refuse(self, status: int, error: str, fix: str, headers: bytes = b"") -> None:
-        """Answer with a sentence and what to do about it."""
-        self.answer(status, orjson.dumps({"error": error, "fix": fix}), headers)
-
-    def send(self, heading: bytes, body: bytes) -> None:
-        """Send a head made by `head` and its body. The second answer to a request is ignored."""
-        if self.payload is None:
-            self.payload = (heading, b"" if self.method == b"HEAD" else body)
-            self._connection.advance()
-
-
-def head(status: int, length: int, headers: bytes, date: bytes, media_type: bytes = b"application/json") -> bytes:
-    """Compose the head of an answer, without the blank line that ends it."""
-    return b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d\r\ndate: %b\r\n%b" % (
-        REASON[status],
-        media_type,
-        length,
-        date,
-        headers,
-    )
 
 
 class Connection(asyncio.Protocol):
@@ -182,6 +119,7 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._last = True  # RFC 9110 7.8: a server may ignore Upgrade; the request was answered as HTTP/1.1
+            self.advance()
         except httptools.HttpParserError as exc:
             if not self._last:
                 self._refuse(400, f"this is not HTTP/1.1: {exc}", "send a well-formed request")
@@ -286,7 +224,7 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():  # uvloop raises on a write to a closed transport
             pending.clear()
             return
-        while pending and pending[0].payload is not None:
+        while pending and pending[0].payload is not None and not self._write_paused:
             exchange = pending.popleft()
             heading, body = exchange.payload  # type: ignore[misc]
             final = not pending and (exchange.close or (self.server.draining and not self._in_message))
@@ -340,6 +278,11 @@ class Connection(asyncio.Protocol):
         """Cut the client off."""
         if self._transport is not None:
             self._transport.abort()
+
+    @property
+    def date(self) -> bytes:
+        """What the header `date` says now."""
+        return self.server.date
 
     @property
     def busy(self) -> bool:
@@ -441,10 +384,12 @@ class HttpServer:
         Whoever closes a listening socket last resets the connections in its queue. So each process
         empties the queue first, whoever of them turns out to be the last.
         """
+        self.draining = True
         self._close_listeners()
         await asyncio.sleep(0.01)  # uvloop closes its descriptor in a later round
         waiting = []
         for sock in sockets:
+            sock.setblocking(False)
             with contextlib.suppress(OSError):  # nobody waits any more
                 while True:
                     waiting.append(sock.accept()[0])

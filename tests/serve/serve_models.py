@@ -93,8 +93,8 @@ def graph(manner, weight=1.0):
 
 def add_bundle(home, manner="good", *, weight=1.0, inline=True, name="toy", examples=EXAMPLES):
     """Put a bundle into the store of a home folder; return its digest."""
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        folder = Path(name_of_folder)
         files = {
             "model/model.onnx": graph(manner, weight),
             "reference/examples.json": json.dumps({"format": 1, "rows": examples, "outputs": []}).encode(),

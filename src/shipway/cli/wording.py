@@ -1,0 +1,96 @@
+"""Write what the platform answered for people: sentences first, then figures in aligned columns."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from shipway.cli.frame import table
+
+
+def rollout_text(value: Mapping[str, Any]) -> str:
+    """Write where a rollout stands, and with `lines` why.
+
+    >>> plain = {"id": "r", "endpoint": "e", "model": "m", "champion": 1, "challenger": 2, "state": "running"}
+    >>> step = {"step": 0, "steps": 4, "kind": "shadow", "share": 0.0, "units": 9, "sentence": "Held.", "checks": []}
+    >>> print(rollout_text(plain | step))
+    r: m:2 against m:1 at e, running
+    step 1 of 4, shadow; it answers 0 % of callers; 9 requests so far
+    Held.
+    """
+    model = value["model"]
+    who = f"{model}:{value['challenger']} against {model}:{value['champion']} at {value['endpoint']}"
+    where = f"step {value['step'] + 1} of {value['steps']}, {value['kind']}"
+    share = f"it answers {100 * value['share']:g} % of callers"
+    parts = [
+        f"{value['id']}: {who}, {value['state'].replace('_', ' ')}",
+        f"{where}; {share}; {value['units']:,} requests so far",
+        value["sentence"],
+    ]
+    if value.get("lines"):
+        parts += ["", *value["lines"]]
+    elif value["checks"]:
+        head = ["guardrail", "verdict", "bad, challenger", "bad, champion", "difference", "harm", "pass"]
+        parts += ["", table(head, [_check(check) for check in value["checks"]])]
+    return "\n".join(parts)
+
+
+def _check(check: Mapping[str, Any]) -> list[str]:
+    known = check["challenger"] > 0
+    return [
+        check["name"],
+        check["verdict"].replace("_", " "),
+        f"{check['challenger_bad']} of {check['challenger']}",
+        f"{check['champion_bad']} of {check['champion']}",
+        f"{100 * check['low']:+.2f} to {100 * check['high']:+.2f} points" if known else "-",
+        _share(check["log_e_harm"], check["bar_harm"]),
+        _share(check["log_e_margin"], check["bar_margin"]),
+    ]
+
+
+def _share(log_e: float, bar: float) -> str:
+    """Say how much of the evidence that a bar asks for is there."""
+    return f"{100 * min(max(log_e / bar, 0.0), 1.0):.0f} %"
+
+
+def plan_text(value: Mapping[str, Any]) -> str:
+    """Write what a rollout would take."""
+    rows = [
+        [i, step["kind"], f"{100 * step['share']:g} %", _count(step["requests"]), _count(step["hours"], 1)]
+        for i, step in enumerate(value["steps"], 1)
+    ]
+    rate = value["requests_per_second"]
+    seen = f"{rate:.3g} requests a second" if rate else "no requests"
+    about = f"{seen} in the last hour, of which {100 * value['failure_rate']:.2g} % failed."
+    return f"{value['sentence']}\n{about}\n\n{table(['step', 'kind', 'share', 'requests', 'hours'], rows)}"
+
+
+def _count(number: float | None, digits: int = 0) -> str:
+    return "-" if number is None else f"{number:,.{digits}f}"
+
+
+def facts_text(value: Mapping[str, Any]) -> str:
+    """Write any answer: its own text or sentence, then its plain facts one a line and its lists as tables."""
+    if isinstance(value.get("text"), str):
+        return str(value["text"])
+    lines = [str(value["sentence"])] if value.get("sentence") else []
+    for key, said in value.items():
+        if key == "sentence" or said in (None, "", [], {}):
+            continue
+        if isinstance(said, list) and isinstance(said[0], dict):
+            heads = [head for head in said[0] if not isinstance(said[0][head], dict | list)]
+            lines.append(f"\n{table(heads, [[fact(head, row.get(head)) for head in heads] for row in said])}\n")
+        elif not isinstance(said, dict | list):
+            lines.append(f"{key.replace('_', ' '):<16} {fact(key, said)}")
+    return "\n".join(lines).strip()
+
+
+def fact(name: str, said: object) -> object:
+    """Write one fact: times as times, numbers with four digits.
+
+    >>> fact("raised_at", 0.0), fact("share", 0.123456)
+    ('1970-01-01 00:00:00 UTC', '0.1235')
+    """
+    if isinstance(said, float):
+        is_time = name.endswith("_at") or name in ("since", "until", "window")
+        return f"{datetime.fromtimestamp(said, UTC):%Y-%m-%d %H:%M:%S} UTC" if is_time else f"{said:.4g}"
+    return said
