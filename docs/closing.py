@@ -34,7 +34,9 @@ def measured_block() -> str:
     bench = json.loads((HERE / "evidence" / "bench.json").read_text())
     lines = ["| figure | measured | command |", "|---|---|---|"]
     lines += [f"| {row['figure']} | {row['measured']} | `{row['command']}` |" for row in bench["rows"]]
-    return "\n".join([*lines, "", f"On {bench['date']}, {bench['machine']}. Ratios are worth more than absolute figures."])
+    return "\n".join(
+        [*lines, "", f"On {bench['date']}, {bench['machine']}. Ratios are worth more than absolute figures."]
+    )
 
 
 def main() -> int:

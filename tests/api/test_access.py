@@ -107,9 +107,9 @@ def test_a_role_reaches_its_own_routes_and_no_other(calling, issue, role):
         "/v1/health/../tokens", "/docs/..%2f..%2fapp.py", "/docs/../v1/tokens", "/%76%31/tokens",
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS", "PUT", "TRACE"])
-def test_no_other_spelling_of_a_route_opens_it(anonymous, method, path):
-    assert anonymous.request(method, path).status_code in (401, 404, 405)
+def test_no_other_spelling_of_a_route_opens_it(anonymous, path):
+    for method in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "TRACE"):
+        assert anonymous.request(method, path).status_code in (401, 404, 405), method
 
 
 def test_a_name_that_was_rebound_to_this_machine_is_refused(calling, issue):

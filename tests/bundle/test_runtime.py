@@ -20,6 +20,20 @@ assert not heavy, heavy
 """
 
 
+def test_a_model_is_served_without_telemetry_or_any_file_in_the_users_folders(packed, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "shipway.bundle.proof", str(packed.folder)],
+        env={"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "ORT_DISABLE_TELEMETRY": "0"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def opened(packed):
     runtime = bundle.open(bundle.audit(bundle.read(packed.folder)), bundle.DEFAULT)

@@ -24,6 +24,9 @@ SIGNATURE = Signature(
 )
 NOW = 1_800_000_000.0
 
+collect_ignore = ["kill_at_each_step.py"]
+"""A script of `test_kills.py`."""
+
 
 def make_bundle(folder, signature=SIGNATURE):
     """Write the smallest bundle that an audit approves."""

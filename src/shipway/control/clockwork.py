@@ -17,9 +17,10 @@ from time import monotonic
 
 import msgspec
 
-from shipway import endpoint, monitor, retrain, rollout
+from shipway import endpoint, monitor, retrain
 from shipway.database import lease
 from shipway.errors import Conflict, ShipwayError
+from shipway.rollout import run
 from shipway.terms import RouteTable, Signal
 from shipway.wiring.platform import Platform
 
@@ -62,7 +63,7 @@ class Clockwork:
             self._run("commit labels", lambda: lake.commit_labels(database, now))
         self._run("monitor", lambda: monitor.step(database, lake, platform.bundles, now, fence=fence))
         self._run("retrain", lambda: self._retrain(now))
-        self._run("rollout", lambda: rollout.step(database, lake, platform.clock(), fence=fence))
+        self._run("rollout", lambda: run.step(database, lake, platform.clock(), fence=fence))
         self._run("deliver", lambda: monitor.deliver(database, platform.clock()))
 
     def _retrain(self, now: float) -> None:

@@ -21,7 +21,7 @@ from typing import IO, Self
 from shipway import settings as settings_file
 from shipway.client import Client
 from shipway.control.lock import hold, holder
-from shipway.control.setup import control_url, server_token
+from shipway.control.setup import control_url, server_token, server_token_file, write_private
 from shipway.errors import ShipwayError, Unavailable
 from shipway.settings import FIELDS, PREFIX, Settings
 
@@ -41,15 +41,19 @@ def _die_with_parent() -> None:
 
 
 def server_command(settings: Settings, *, name: str = "local") -> list[str]:
-    """The command line of this installation's server."""
-    return [
-        sys.executable, "-m", "shipway.wiring.server", "supervise",
-        "--home", str(settings.home), "--name", name,
-        "--host", settings.server_host, "--port", str(settings.server_port),
-        "--admin-port", str(settings.admin_port), "--workers", str(settings.workers),
-        "--control-url", settings.url or control_url(settings),
-        "--token", settings.token or server_token(settings),
-    ]  # fmt: skip
+    """The command line of this installation's server. Its token stands in a file, not in the list of processes."""
+    if settings.token:
+        write_private(server_token_file(settings), settings.token + "\n")
+    server_token(settings)
+    options = {
+        "home": settings.home, "name": name, "host": settings.server_host, "port": settings.server_port,
+        "admin-port": settings.admin_port, "workers": settings.workers,
+        "control-url": settings.url or control_url(settings), "token-file": server_token_file(settings),
+        "segment-bytes": settings.segment_bytes, "seal-after": settings.seal_after_s, "durability": settings.durability,
+        "counts-every": settings.counts_every_s, "challenger-grace": settings.challenger_grace_s,
+    }  # fmt: skip
+    told = [part for option, value in options.items() for part in (f"--{option}", str(value))]
+    return [sys.executable, "-m", "shipway.wiring.server", "supervise", *told]
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
@@ -205,7 +209,7 @@ class Processes:
                 continue
             child.terminate()
             try:
-                child.wait(timeout=15)
+                child.wait(timeout=20)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pandas as pd
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -56,20 +57,20 @@ def fit(
     return Pipeline([("columns", _columns(features, columns)), ("model", model)]).fit(features, rows[target])
 
 
-def errors(model: Pipeline, rows: pd.DataFrame, target: str, task: Task) -> np.ndarray:
+def errors(model: Pipeline, rows: pd.DataFrame, target: str, task: Task) -> NDArray[np.float64]:
     """Loss of each row: 0 or 1 for classes, the absolute error for numbers."""
     answered = model.predict(rows[list(model.feature_names_in_)])
     truth = rows[target].to_numpy()
     if task is Task.REGRESSION:
-        return np.abs(np.asarray(answered, dtype="float64") - truth.astype("float64"))
-    return (answered != truth).astype("float64")
+        return np.asarray(np.abs(np.asarray(answered, dtype="float64") - truth.astype("float64")))
+    return np.asarray(answered != truth, dtype="float64")
 
 
-def _trivial(data: Data) -> np.ndarray:
+def _trivial(data: Data) -> NDArray[np.float64]:
     truth = data.holdout[data.target]
     if data.task is Task.REGRESSION:
-        return np.abs(truth.to_numpy(dtype="float64") - float(data.train[data.target].median()))
-    return (truth != data.train[data.target].mode()[0]).to_numpy().astype("float64")
+        return np.asarray(np.abs(truth.to_numpy(dtype="float64") - float(data.train[data.target].median())))
+    return np.asarray(truth != data.train[data.target].mode()[0], dtype="float64")
 
 
 def first(data: Data) -> tuple[Pipeline, str]:

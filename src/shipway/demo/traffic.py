@@ -183,7 +183,8 @@ class Traffic:
             if not first:
                 raise asyncio.IncompleteReadError(b"", None)  # noqa: TRY301 - the same end as a reset, handled below
         except (ConnectionError, asyncio.IncompleteReadError) as ended:
-            if not reused or getattr(ended, "partial", b""):
+            begun = isinstance(ended, asyncio.IncompleteReadError) and ended.partial
+            if not reused or begun:
                 raise
             self.tally.reconnected += 1
             writer.close()

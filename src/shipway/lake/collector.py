@@ -33,11 +33,12 @@ class CollectReport(Struct, frozen=True):
     rows: int = 0
     """Rows of the lake, one per model row."""
     damaged: tuple[str, ...] = ()
-    """Sealed segments with bytes that could not be read; set aside as `.damaged` after the rest was taken."""
+    """Sealed segments that could not be read to their end: set aside as `.damaged` after the rest was taken, or as
+    `.foreign` where nothing could be taken."""
     lag_s: float = 0.0
     """Age of the oldest record that was taken."""
     without_reference: tuple[str, ...] = ()
-    """Digests whose bundle is not here, so their rows are in no profile."""
+    """Digests whose bundle is not here or whose rows do not fit it, so they are in no profile."""
 
 
 def collect(
@@ -64,11 +65,13 @@ def collect(
     damaged: list[str] = []
     oldest = now
     for path in sorted(p for folder in spool_folders for p in folder.glob(f"[!.]*{SEALED}")):
-        taken = _take(path, incoming, references, bucket_s)
-        if taken is None:
+        try:
+            made, whole = _take(path, incoming, references, bucket_s)
+        except (Rejected, ValueError, TypeError, KeyError):
+            # Not one of ours, or nonsense behind right sums: kept for people to look at, out of the others' way.
+            path.rename(path.with_suffix(".foreign"))
             damaged.append(path.name)
             continue
-        made, whole = taken
         for row in made:
             send(row)
             rows += row.rows
@@ -82,17 +85,12 @@ def collect(
     return CollectReport(segments, rows, tuple(damaged), now - oldest, tuple(sorted(references.missing)))
 
 
-def _take(path: Path, incoming: Path, references: "_References", bucket_s: int) -> tuple[list[InboxRow], bool] | None:
+def _take(path: Path, incoming: Path, references: "_References", bucket_s: int) -> tuple[list[InboxRow], bool]:
     """Write the Parquet files of one segment; return its inbox rows and whether all of it could be read."""
     data = path.read_bytes()
     scanner = Scanner()
-    try:
-        raws = list(scanner.feed(data))
-    except Rejected:
-        path.rename(path.with_suffix(".foreign"))
-        return None
     by_endpoint: dict[tuple[str, str], list[Raw]] = {}
-    for raw in raws:
+    for raw in scanner.feed(data):
         context = raw.prepared.context
         by_endpoint.setdefault((context.project, context.endpoint), []).append(raw)
     made = [
@@ -108,7 +106,8 @@ def _put_down(segment: str, raws: list[Raw], incoming: Path, references: "_Refer
     path = incoming / project / endpoint / f"{stem}.parquet"
     rows = _write(path, made)
     times = [raw.at_ns / 1e9 for raw in raws]
-    deltas = profiles(made, references.find, bucket_s)
+    deltas, unfit = profiles(made, references.find, bucket_s)
+    references.missing |= unfit
     return InboxRow(segment, project, endpoint, str(path), rows, min(times), max(times), encode_deltas(deltas))
 
 

@@ -19,6 +19,9 @@ from shipway.lake.shape import CAPTURE, INSTANT
 from shipway.stats import profile as profiling
 from shipway.terms import Signature
 
+Place = tuple[str, str, int]
+"""Digest, arm that answered, start of the bucket."""
+
 
 class Known(NamedTuple):
     """What a bundle says about its columns."""
@@ -132,23 +135,38 @@ def _score(outputs: dict[str, NDArray[Any]]) -> NDArray[Any] | None:
     return probability[:, 1] if probability.shape[1] == 2 else probability.max(axis=1)
 
 
-def profiles(made: Iterable[Batch], known: Callable[[str], Known | None], bucket_s: int) -> Deltas:
+def profiles(made: Iterable[Batch], known: Callable[[str], Known | None], bucket_s: int) -> tuple[Deltas, set[str]]:
     """Count the rows of primary answers on their bundle's reference, by (digest, arm that answered, bucket).
 
     Shadows are not traffic, and forced versions are outside the statistics; requests without an answer
     contribute their inputs.
+
+    Returns:
+        The counts, and the digests whose rows do not fit their reference and are in no profile.
     """
-    sums: dict[tuple[str, str, int], profiling.Profile] = {}
+    sums: dict[Place, profiling.Profile] = {}
+    unfit: set[str] = set()
     for batch in made:
         bundle = known(batch.context.digest)
         if bundle is None or not batch.kept:
             continue
-        counted = np.array([not raw.flags & (SHADOW | FORCED) for raw in batch.raws])
-        buckets = np.array([raw.at_ns // 1_000_000_000 // bucket_s * bucket_s for raw in batch.raws])
-        flat = profiling.flatten(bundle.signature, batch.inputs, batch.outputs)
-        for bucket in np.unique(buckets[counted]).tolist():
-            chosen = np.repeat(counted & (buckets == bucket), batch.kept)
-            found = profiling.count(bundle.reference, {name: values[chosen] for name, values in flat.items()})
-            place = (batch.context.digest, batch.context.served, bucket)
+        try:
+            counted = _count(batch, bundle, bucket_s)
+        except (ValueError, TypeError):
+            unfit.add(batch.context.digest)
+            continue
+        for place, found in counted.items():
             sums[place] = profiling.add(sums[place], found) if place in sums else found
-    return [(*place, profiling.encode(found)) for place, found in sorted(sums.items(), key=lambda item: item[0])]
+    return [(*place, profiling.encode(sums[place])) for place in sorted(sums)], unfit
+
+
+def _count(batch: Batch, bundle: Known, bucket_s: int) -> dict[Place, profiling.Profile]:
+    counted = np.array([not raw.flags & (SHADOW | FORCED) for raw in batch.raws])
+    buckets = np.array([raw.at_ns // 1_000_000_000 // bucket_s * bucket_s for raw in batch.raws])
+    flat = profiling.flatten(bundle.signature, batch.inputs, batch.outputs)
+    sums = {}
+    for bucket in np.unique(buckets[counted]).tolist():
+        chosen = np.repeat(counted & (buckets == bucket), batch.kept)
+        place = (batch.context.digest, batch.context.served, bucket)
+        sums[place] = profiling.count(bundle.reference, {name: values[chosen] for name, values in flat.items()})
+    return sums

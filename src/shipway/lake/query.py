@@ -11,7 +11,7 @@ from typing import NamedTuple
 import duckdb
 import pyarrow as pa
 
-from shipway.lake.shape import ANSWERS, CAPTURE, LABEL
+from shipway.lake.shape import LABEL, kind
 from shipway.lake.tables import DataFile
 
 # A label by event wins over one by key only if it came later.
@@ -96,10 +96,10 @@ class Source(NamedTuple):
     """One endpoint's captures and labels as files."""
 
     captures: list[DataFile]
+    shape: pa.Schema
+    """Columns that every question may name, in files or not."""
     columns: dict[str, str]
     """Lake column -> name people gave; fixed columns stand for themselves."""
-    kinds: dict[str, str]
-    """Lake column -> what it holds, see `shape.kind`."""
     labels: list[DataFile]
 
 
@@ -120,7 +120,7 @@ def reading(source: Source, columns: Sequence[str]) -> str:
     """Write the SQL expression for a name that these lake columns hold."""
     if len(columns) == 1:
         return text(columns[0])
-    kinds = {source.kinds[column] for column in columns}
+    kinds = {kind(source.shape.field(column).type) for column in columns}
     common = "double" if kinds <= {"integer", "number", "boolean"} else "varchar"
     return f"coalesce({', '.join(f'{text(column)}::{common}' for column in columns)})"
 
@@ -134,7 +134,7 @@ def ask(connection: duckdb.DuckDBPyConnection, source: Source, query: str, param
     """Run a question over one endpoint's files."""
     cursor = connection.cursor()
     try:
-        cursor.register("capture_shape", pa.schema([*CAPTURE, *ANSWERS]).empty_table())
+        cursor.register("capture_shape", source.shape.empty_table())
         cursor.register("label_shape", LABEL.empty_table())
         cursor.execute(_view("captures", "capture_shape", source.captures))
         cursor.execute(_view("labels", "label_shape", source.labels))

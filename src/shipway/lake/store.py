@@ -20,7 +20,7 @@ from shipway.capture.ids import id_time, normal_id
 from shipway.database import Database, schema
 from shipway.errors import Conflict, Rejected
 from shipway.lake import commit, inbox, query, upkeep
-from shipway.lake.shape import ANSWERS, CAPTURE, kind
+from shipway.lake.shape import ANSWERS, CAPTURE
 from shipway.lake.tables import CAPTURES, LABELS, DataFile, files, find, names, open_catalog
 
 SWEEP_EVERY_S = 3600.0
@@ -272,15 +272,14 @@ class Lake:
     ) -> query.Source:
         captures = find(self._catalog, CAPTURES, project, endpoint)
         labels = find(self._catalog, LABELS, project, endpoint)
-        columns, kinds = {name: name for name in CAPTURE.names}, {}
-        if captures is not None:
-            columns |= names(captures)
-            kinds = {field.name: kind(field.type) for field in captures.schema().as_arrow()}
-        columns |= {name: name for name in ANSWERS.names if name not in columns}
+        shape = CAPTURE if captures is None else captures.schema().as_arrow()
+        shape = pa.schema([*shape, *(field for field in ANSWERS if field.name not in shape.names)])
+        given = {} if captures is None else names(captures)
+        columns = {name: given.get(name, name) for name in shape.names}
         here = self._files(CAPTURES, captures)
         if since is not None:
             here = [file for file in here if file.high_us >= since * 1e6]
-        return query.Source(_holding_newest(here, newest), columns, kinds, self._files(LABELS, labels))
+        return query.Source(_holding_newest(here, newest), shape, columns, self._files(LABELS, labels))
 
     def _files(self, kind: str, table: Table | None) -> list[DataFile]:
         if table is None:

@@ -6,6 +6,7 @@ brings in is named in a property of that commit, so whoever comes next can tell 
 Not here: what is in a table (see `shape`), and keeping it small (see `upkeep`).
 """
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.table import Table
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from shipway.errors import Conflict, Unavailable
 
@@ -83,7 +84,8 @@ def ensure(catalog: SqlCatalog, kind: str, project: str, endpoint: str, schema: 
     found = find(catalog, kind, project, endpoint)
     if found is not None:
         return found
-    catalog.create_namespace_if_not_exists((project, kind))
+    with contextlib.suppress(IntegrityError):  # another process made it in this moment
+        catalog.create_namespace_if_not_exists((project, kind))
     root = catalog.properties["warehouse"]
     try:
         return catalog.create_table(

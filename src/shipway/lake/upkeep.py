@@ -54,13 +54,13 @@ def compact(table: Table, connection: duckdb.DuckDBPyConnection, small_files: in
     return len(small)
 
 
-def expire(table: Table) -> int:
-    """Forget all but the newest snapshots; tagged ones stay. Return how many were forgotten."""
+def expire(table: Table, keep: int = KEEP_SNAPSHOTS, spare: int = SPARE_SNAPSHOTS) -> int:
+    """Forget all but the `keep` newest snapshots once there are `spare` more; tagged ones stay. Return how many."""
     snapshots = sorted(table.metadata.snapshots, key=lambda snapshot: snapshot.timestamp_ms)
-    if len(snapshots) < KEEP_SNAPSHOTS + SPARE_SNAPSHOTS:
+    if len(snapshots) < keep + spare:
         return 0
     cited = {ref.snapshot_id for ref in table.metadata.refs.values()}
-    old = [s.snapshot_id for s in snapshots[:-KEEP_SNAPSHOTS] if s.snapshot_id not in cited]
+    old = [s.snapshot_id for s in snapshots[:-keep] if s.snapshot_id not in cited]
     try:
         table.maintenance.expire_snapshots().by_ids(old).commit()
     except CommitFailedException:

@@ -45,7 +45,7 @@ def choose(subject: Subject, name: str = "model", say: Progress = lambda words: 
         runtime = None
         try:
             candidate = packer(subject.oracle, subject.levels)  # type: ignore[arg-type]
-            edges = edges or candidate.edges or _edges(subject)
+            edges = edges or _edges(subject, candidate)
             runtime = open_candidate(candidate, name, subject.task, subject.signature)
             asked = asked or trial(subject.oracle, subject.holdout, edges, subject.refused)
             parity = compare(subject.task, asked, runtime.predict, candidate.tolerance)
@@ -64,5 +64,10 @@ def choose(subject: Subject, name: str = "model", say: Progress = lambda words: 
     )
 
 
-def _edges(subject: Subject) -> dict[str, list[float]] | None:
-    return edges_of(subject.oracle, subject.levels) if isinstance(subject.oracle, Original) else None
+def _edges(subject: Subject, candidate: Candidate) -> dict[str, list[float]] | None:
+    """Return raw thresholds to look at, {} if there are none, None where there is no original to ask."""
+    if not isinstance(subject.oracle, Original):
+        return None
+    if candidate.encoding is not None:
+        return candidate.edges
+    return edges_of(subject.oracle, subject.levels)

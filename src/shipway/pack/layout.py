@@ -100,8 +100,7 @@ def _settled(feature: Feature, levels: dict[str, Levels]) -> Feature:
         return feature
     if feature.by_cell.dtype == object:
         raise Unsupported(f"text of column {feature.column!r} reaches the model itself")
-    kinds = np.array(levels[feature.column].kinds())
-    unseen = feature.by_cell[kinds == "unknown"]
+    unseen = feature.by_cell[len(levels[feature.column].known) : -1]
     if not same(unseen, np.full(len(unseen), unseen[0])).all():
         raise Unsupported(f"the answer depends on the letters of {feature.column!r}, not only on its level")
     return feature

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shipway.bundle.encoding import Encoding
 from shipway.bundle.graph import names_other_files
 from shipway.bundle.runtime import answers
-from shipway.bundle.runtime.onnx import session_from
+from shipway.bundle.runtime.session import session_from
 from shipway.errors import Rejected
 from shipway.pack.attempts import Candidate
 from shipway.pack.graph import FACTS

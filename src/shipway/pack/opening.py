@@ -4,7 +4,8 @@ from typing import Any
 
 from shipway.bundle.runtime import Runtime
 from shipway.bundle.runtime.lightgbm import Booster, LightgbmRuntime
-from shipway.bundle.runtime.onnx import OnnxRuntime, feeder, session_from
+from shipway.bundle.runtime.onnx import OnnxRuntime, feeder
+from shipway.bundle.runtime.session import session_from
 from shipway.errors import Rejected
 from shipway.pack.attempts import Candidate
 from shipway.terms import FORMAT, Manifest, RuntimeSpec, Signature, Task

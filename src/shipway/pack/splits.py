@@ -44,6 +44,7 @@ class Splitter:
     edges: dict[str, list[float]] = field(default_factory=dict)
     """Raw thresholds by column of numbers, for the comparison on edge rows."""
     _splits: dict[int, list[_Split]] = field(default_factory=dict)
+    _coded: dict[str, bool] = field(default_factory=dict)
     _value_places: dict[int, int] = field(default_factory=dict)
 
     def less(
@@ -77,7 +78,7 @@ class Splitter:
                         else goes_left(value, np.array([s.threshold]), float32=self.float32)[0]
                     )
                     self._always(s.node, s.true if left else s.false)
-            elif self._wants_code(found, feature):
+            elif self._wants_code(found):
                 for s in splits:
                     values = found.by_cell.astype(np.float64)
                     chosen = goes_left(values, np.full(len(values), s.threshold), float32=self.float32)
@@ -98,18 +99,21 @@ class Splitter:
             self.forest.less(s.node, place, split, s.true, s.false, missing_true=to_true)
         self.edges.setdefault(feature.column, []).extend(raw[np.abs(raw) < 1e300].tolist())
 
-    def _wants_code(self, feature: Table, index: int) -> bool:
-        same = [
-            (i, f) for i, f in enumerate(self.layout.features) if isinstance(f, Table) and f.column == feature.column
-        ]
-        if index in self.categorical or any(i in self.categorical for i, _ in same):
-            return True
-        return all(len(set(np.nan_to_num(f.by_cell.astype(np.float64), nan=1e308).tolist())) <= 2 for _, f in same)
+    def _wants_code(self, feature: Table) -> bool:
+        """Say whether a column is split by codes: it has sets of values, or only features that are there or not."""
+        if feature.column not in self._coded:
+            tables = [
+                (i, f.by_cell.astype(np.float64))
+                for i, f in enumerate(self.layout.features)
+                if isinstance(f, Table) and f.column == feature.column
+            ]
+            sets = any(i in self.categorical for i, _ in tables)
+            self._coded[feature.column] = sets or all(len(np.unique(values)) <= 2 for _, values in tables)
+        return self._coded[feature.column]
 
     def _by_code(self, node: int, feature: Table, chosen: NDArray[np.bool_], true: Branch, false: Branch) -> None:
         place, codes = self.matrix.code(feature.column)
-        inside = sorted(set(codes[chosen].tolist()))
-        outside = sorted(set(codes[~chosen].tolist()))
+        inside, outside = np.unique(codes[chosen]).tolist(), np.unique(codes[~chosen]).tolist()
         # Two cells with one code have equal values, so no code is on both sides.
         if len(inside) <= len(outside):
             self.forest.member(node, place, inside, true, false)

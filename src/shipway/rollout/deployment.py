@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
-from shipway.endpoint._sql import SqlEndpoints
+from shipway.endpoint import SqlEndpoints
 from shipway.endpoint.routes import compose
 from shipway.endpoint.rows import EndpointRow, EndpointSettings
 from shipway.errors import Conflict, Rejected

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from shipway import ledger
 from shipway.database import outbox
-from shipway.endpoint._sql import SqlEndpoints
+from shipway.endpoint import SqlEndpoints
 from shipway.endpoint.routes import compose
 from shipway.registry import SqlRegistry
 from shipway.rollout import counts, rows

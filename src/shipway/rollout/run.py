@@ -10,7 +10,7 @@ import hashlib
 from sqlalchemy import Connection
 
 from shipway.database import Database, lease
-from shipway.endpoint._sql import SqlEndpoints
+from shipway.endpoint import SqlEndpoints
 from shipway.endpoint.rows import EndpointRow
 from shipway.errors import Conflict, Rejected, ShipwayError
 from shipway.registry import SqlRegistry, VersionRow

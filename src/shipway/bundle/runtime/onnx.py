@@ -14,16 +14,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from shipway.bundle import encoding
 from shipway.bundle.runtime import answers
+from shipway.bundle.runtime.session import VERSION, session_from
 from shipway.bundle.stages import AuditedBundle
 from shipway.errors import Rejected, Unavailable
 from shipway.terms import Manifest
 
 Columns = Mapping[str, NDArray[Any]]
+Session = Any
+"""An `onnxruntime.InferenceSession`; its stubs type nothing."""
 Feeder = Callable[[Columns], dict[str, NDArray[Any]]]
 Answer = Callable[[list[NDArray[Any]]], dict[str, NDArray[Any]]]
 
@@ -31,10 +33,10 @@ Answer = Callable[[list[NDArray[Any]]], dict[str, NDArray[Any]]]
 class OnnxRuntime:
     """An open ONNX graph; a `Runtime`."""
 
-    def __init__(self, manifest: Manifest, digest: str, session: onnxruntime.InferenceSession, feed: Feeder) -> None:
+    def __init__(self, manifest: Manifest, digest: str, session: Session, feed: Feeder) -> None:
         self.manifest = manifest
         self.digest = digest
-        self._session: onnxruntime.InferenceSession | None = session
+        self._session: Session | None = session
         self._feed = feed
         self._outputs, self._answer = _answering(manifest, [o.name for o in session.get_outputs()])
 
@@ -61,21 +63,12 @@ def load(audited: AuditedBundle) -> OnnxRuntime:
             session = session_from(path)
         except Exception as exc:
             raise Rejected(
-                f"ONNX Runtime {onnxruntime.__version__} cannot load {manifest.runtime.entry}: {_first_line(exc)}",
+                f"ONNX Runtime {VERSION} cannot load {manifest.runtime.entry}: {_first_line(exc)}",
                 fix="pack the model again with this version of ONNX Runtime installed",
             ) from exc
     table = manifest.runtime.options.get("encoding")
     tables = encoding.decode(audited.content(table)) if table else None
     return OnnxRuntime(manifest, audited.digest, session, feeder(manifest.runtime.options, tables))
-
-
-def session_from(model: str | bytes) -> onnxruntime.InferenceSession:
-    """Load a graph with one thread and nothing printed."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def feeder(options: Mapping[str, Any], tables: encoding.Encoding | None) -> Feeder:

@@ -58,11 +58,15 @@ class Follower:
         """Apply the table that is published now, if one is."""
         began = self._time()
         await self._round()
-        while self._wanted is not None and not self._applied:
+        while self._is_waiting():
             await self._pause()
             await self._round()
-            if not self._applied and self._time() - began > FIRST_S and not self._champions_load():
+            late = self._time() - began > FIRST_S
+            if late and self._is_waiting() and self._wanted is not None and not self._champions_load():
                 self._swap(self._wanted)
+
+    def _is_waiting(self) -> bool:
+        return self._wanted is not None and not self._applied
 
     async def run(self) -> None:
         """Follow for ever."""
