@@ -4,6 +4,7 @@ python docs/build.py [--check]
 """
 
 import ast
+import importlib
 import inspect
 import subprocess
 import sys
@@ -102,7 +103,44 @@ def cli_page() -> str:
     return done.stdout
 
 
+POLICIES = {
+    "gate": ("gate.toml", {"Options": "[gate]", "Check": "[[check]]"}),
+    "rollout": (
+        "rollout.toml",
+        {"Rules": "[rollout]", "Guardrail": "[[guardrail]]", "Step": "[[step]]", "Checks": "[checks]"},
+    ),
+    "monitor": (
+        "monitor.toml",
+        {"Policy": "[monitor]", "Quality": "[quality]", "Performance": "[performance]", "Silence": "[silence]",
+         "Alert": "[[alert]]"},
+    ),
+    "retrain": ("retrain.toml", {"Policy": "[retrain]"}),
+}  # fmt: skip
+
+
+def policies_page() -> str:
+    """Every policy file: what holds without one, and every key."""
+    lines = [
+        "# Policies",
+        "",
+        "Four TOML files, kept with your code and handed over with `shipway deploy --policy KIND=FILE` or",
+        "`shipway endpoint set --policy KIND=FILE`. Their text goes into the ledger with every decision taken under",
+        "them. A key that is unknown, or that this release would have to ignore, is an error that names it.",
+    ]
+    for room, (file, tables) in POLICIES.items():
+        module = importlib.import_module(f"shipway.{room}.policy")
+        lines += ["", f"## {file}", "", "Without a file this holds:", "", "```", module.DEFAULT_TOML.strip(), "```"]
+        for kind, table in tables.items():
+            lines += ["", f"### {table}", "", "| key | default | meaning |", "|---|---|---|"]
+            nested = {inner.strip("[]") for inner in tables.values()} - {table.strip("[]")}
+            for name, _kind, default, prose in attribute_docs(module, kind):
+                if name not in nested:
+                    lines.append(f"| `{name}` | `{default or 'required'}` | {prose} |".replace("| | |", "| |"))
+    return "\n".join(lines) + "\n"
+
+
 PAGES = {
+    HERE / "policies.md": policies_page,
     HERE / "settings.md": settings_page,
     HERE / "errors.md": errors_page,
     HERE / "routes.md": routes_page,

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from shipway import settings
-from shipway.client import connect, context
+from shipway.client import Client, connect, context
 from shipway.errors import Broken
 
 
@@ -55,3 +55,36 @@ def test_a_context_written_by_a_newer_release_is_still_read(tmp_path):
     (tmp_path / "context.json").write_text('{"url": "http://127.0.0.1:9", "token": "t", "later": 1}')
 
     assert context(loaded(tmp_path)).token == "t"
+
+
+@pytest.mark.parametrize(
+    ("control", "said", "asked"),
+    [
+        ("http://127.0.0.1:8787", "http://127.0.0.1:9001", "http://127.0.0.1:9001"),
+        ("http://ship.example:8787", "http://127.0.0.1:9001", "http://ship.example:9001"),
+        ("http://ship.example:8787", "http://models.example:80", "http://models.example:80"),
+        ("http://[fd00::1]:8787", "http://[::1]:9001", "http://[fd00::1]:9001"),
+    ],
+)
+def test_a_server_beside_a_distant_control_plane_is_asked_there(control, said, asked):
+    assert Client(control, "t")._beside(said) == asked
+
+
+def test_where_predictions_are_answered_is_asked_of_the_control_plane(peer, reply):
+    def talks(reader, connection):
+        while request := peer.read(reader):
+            body = (
+                {"server": peer.url}
+                if "/v1/health" in request[0]
+                else {"event_id": "e", "model": "m", "version": 3, "rows": []}
+            )
+            connection.sendall(reply(json.dumps(body).encode(), "200 OK", "shipway-variant: champion"))
+
+    with Client(peer.serve(talks).url, "t") as client:
+        answer = client.predict("churn", [{"age": None}], key="mine", deadline_ms=50)
+
+    first, headers, body = peer.requests[1]
+    assert first == "POST /v2/models/churn/infer HTTP/1.1"
+    assert (headers["shipway-key"], headers["shipway-deadline-ms"]) == ("mine", "50")
+    assert json.loads(body) == {"rows": [{"age": None}]}
+    assert (answer.event_id, answer.version, answer.variant) == ("e", 3, "champion")

@@ -83,6 +83,19 @@ def test_what_is_no_function_of_one_columns_level_is_refused_with_the_reason(tex
         layout(texts, numbers)
 
 
+def lower(frame):
+    return frame.apply(lambda column: column.astype(str).str.lower())
+
+
+def test_a_function_of_the_users_own_is_run_on_other_spellings_too_and_what_it_cannot_promise_is_noted():
+    found = layout(make_pipeline(FunctionTransformer(lower), OneHotEncoder(handle_unknown="ignore")))
+
+    answers = dict(zip(found.levels["job"].cells, found.features[0].by_cell.tolist(), strict=True))
+    assert answers["cook"] == answers["COOK"] == answers["Cook"] == 1.0
+    assert answers["nurse"] == answers[" cook"] == 0.0
+    assert "any other spelling" in found.notes[0]
+
+
 def test_words_inside_a_text_are_no_levels():
     encoder = ColumnTransformer([("t", TfidfVectorizer(), "job")])
     model = make_pipeline(encoder, LogisticRegression()).fit(FRAME, Y)

@@ -135,7 +135,7 @@ def serve(
 
     _running(session, server_host=host, server_port=port, admin_port=admin_port, workers=workers)
     _logged()
-    return Answer(None, code=control.serve(session.settings, name=name), printed=True)
+    return Answer({"stopped": True}, code=control.serve(session.settings, name=name))
 
 
 @command(app, "collect", options=PLATFORM)
@@ -145,7 +145,7 @@ def collect(session: Session) -> Answer:
 
     _logged()
     control.collect(session.settings)
-    return Answer(None, printed=True)
+    return Answer({"stopped": True})
 
 
 @command(app, "control", options=LOCAL)
@@ -161,4 +161,4 @@ def control_plane(
     _running(session, control_host=host, control_port=port)
     _logged()
     control.run(session.settings)
-    return Answer(None, printed=True)
+    return Answer({"stopped": True})

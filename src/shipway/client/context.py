@@ -19,7 +19,7 @@ class Context(msgspec.Struct, frozen=True, omit_defaults=True):
     url: str
     token: str = ""
     server: str = ""
-    """URL of the server that answers predictions."""
+    """URL of the server that answers predictions; "" where only the control plane knows."""
 
 
 def context(settings: Settings) -> Context:
@@ -41,12 +41,7 @@ def context(settings: Settings) -> Context:
     url = settings.url or found.url or f"http://{_reachable(settings.control_host)}:{settings.control_port}"
     # A token belongs to the place it was made for: a URL from elsewhere does not get the one on file.
     token = settings.token or (found.token if url == found.url else "")
-    server = (
-        found.server
-        if url == found.url and found.server
-        else f"http://{_reachable(settings.server_host)}:{settings.server_port}"
-    )
-    return Context(url, token, server)
+    return Context(url, token, found.server if url == found.url else "")
 
 
 def installed(**overrides: object) -> Settings:

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from shipway.client.context import Context, context, installed
 from shipway.client.predictor import Prediction, Predictor
@@ -14,6 +14,8 @@ from shipway.errors import Missing
 from shipway.settings import Settings
 
 Json = dict[str, Any]
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Client:
@@ -62,7 +64,7 @@ class Client:
         if not (folder / "manifest.json").is_file():
             raise Missing(f"{folder} is not a bundle: it has no manifest.json", fix="make one with `shipway pack`")
         with tempfile.TemporaryFile() as packed:
-            with tarfile.open(fileobj=packed, mode="w") as tar:
+            with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar:
                 for path in sorted(p for p in folder.rglob("*") if p.is_file()):
                     tar.add(path, arcname=path.relative_to(folder).as_posix(), recursive=False, filter=_plain)
             size = packed.tell()
@@ -189,9 +191,17 @@ class Client:
     def predictor(self) -> Predictor:
         """Return the connection to the server that answers predictions, asking the control plane where it is."""
         if self._predictor is None:
-            server = self._server or str(self.health()["server"])
+            server = self._server or self._beside(str(self.health()["server"]))
             self._predictor = Predictor(server, self._token, timeout_s=self._timeout_s)
         return self._predictor
+
+    def _beside(self, server: str) -> str:
+        """Return where a server is, seen from here: what another machine calls its own loopback is that machine."""
+        there, control = urlsplit(server), urlsplit(self.url)
+        if there.hostname not in _LOOPBACK or control.hostname in _LOOPBACK:
+            return server
+        host = f"[{control.hostname}]" if ":" in str(control.hostname) else control.hostname
+        return f"{there.scheme}://{host}:{there.port}"
 
     def label(self, endpoint: str, labels: Sequence[Mapping[str, Any]]) -> int:
         """Say what turned out to be true and return how many labels were taken.

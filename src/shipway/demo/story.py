@@ -5,7 +5,6 @@ spoken to by `shipway.client`, callers use HTTP. The story decides nothing; it w
 platform decides and checks that it is what the step's name says.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -274,7 +273,7 @@ def drift_and_retrain(story: Story) -> None:
         alerts = len(story.receiver.messages)
         step.detail = f"named {', '.join(story.drift_columns) or 'nothing'}; {alerts} alerts reached the webhook"
     with story.step("retrain") as step:
-        policies = {"retrain": policy("retrain", PYTHON=sys.executable, TASK=data.task.value)}
+        policies = {"retrain": policy("retrain")}
         show(story, policies)
         story.say("  automatic retraining is switched on")
         client.set_endpoint(ENDPOINT, settings={"auto_retrain": True}, policies=policies)

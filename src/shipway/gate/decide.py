@@ -140,8 +140,8 @@ def _champion(
     bound = -(check.margin or 0.0)
     verdict = _side(better, bound, at_least=True)
     sentence = (
-        f"{metric} against {champion.name} is better by {better.value:+.4g} ({better.low:+.4g} to {better.high:+.4g}, "
-        f"at least {bound:+.4g} asked)"
+        f"{metric} against {champion.name} differs by {better.value:+.4g} ({better.low:+.4g} to {better.high:+.4g}; "
+        f"above zero is better, at least {bound:+.4g} asked)"
     )
     return CheckResult("champion", metric, verdict, sentence, better.value, better.low, better.high, bound)
 

@@ -121,7 +121,16 @@ def _write(path: Path, made: list[Batch]) -> int:
         file.flush()
         os.fsync(file.fileno())
     hidden.rename(path)
+    _sync_folder(path.parent)
     return int(joined.num_rows)
+
+
+def _sync_folder(folder: Path) -> None:
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(held)
+    finally:
+        os.close(held)
 
 
 def join(tables: list[pa.Table]) -> pa.Table:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from shipway.bundle.runtime.answers import label as spelled
 from shipway.database import Database
@@ -154,11 +154,12 @@ def _forget(database: Database, ids: set[int]) -> None:
     """Remove committed labels, except the newest of all: SQLite gives the highest id again once it is free."""
     if not ids:
         return
+    with database.read() as tx:
+        present = list(tx.execute(select(label_inbox.c.id).order_by(label_inbox.c.id)).scalars())
+    gone = [number for number in present[:-1] if number in ids]
+    if not gone:
+        return
     with database.transaction() as tx:
-        newest = tx.execute(select(func.max(label_inbox.c.id))).scalar()
-        if newest is None:
-            return
-        gone = sorted(number for number in ids if number < newest)
         for at in range(0, len(gone), 500):
             tx.execute(delete(label_inbox).where(label_inbox.c.id.in_(gone[at : at + 500])))
 

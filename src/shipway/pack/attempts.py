@@ -35,6 +35,7 @@ class Candidate:
     encoding: Encoding | None = None
     tolerance: float = DOUBLE
     edges: dict[str, list[float]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 Packer = Callable[[Original, dict[str, list[str]]], Candidate]
@@ -61,7 +62,7 @@ def own_double(original: Original, levels: dict[str, list[str]]) -> Candidate:
     options: dict[str, Any] = {"input": "X", made.output: made.output}
     if made.threshold is not None:
         options["threshold"] = made.threshold
-    return Candidate("shipway, double", "onnx", made.graph, options, made.encoding, edges=made.edges)
+    return Candidate("shipway, double", "onnx", made.graph, options, made.encoding, edges=made.edges, notes=made.notes)
 
 
 def lightgbm_library(original: Original, levels: dict[str, list[str]]) -> Candidate:  # noqa: ARG001 - a Packer

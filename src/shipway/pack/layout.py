@@ -51,6 +51,8 @@ class Layout:
     levels: dict[str, Levels]
     wrappers: list[Any] = field(default_factory=list)
     """What stands around the last step: a transformed target, a moved threshold; outermost first."""
+    notes: list[str] = field(default_factory=list)
+    """What tabulation cannot promise."""
 
 
 def read_layout(model: Any, specs: Sequence[Column], levels: dict[str, list[str]], missing: Any) -> Layout:  # noqa: ANN401
@@ -66,8 +68,9 @@ def read_layout(model: Any, specs: Sequence[Column], levels: dict[str, list[str]
         Unsupported: a step mixes columns, or is of a kind not known here.
     """
     asked: dict[str, list[Any]] = {column: list(known) for column, known in levels.items()}
+    spelled: set[str] = set()
     for _ in range(20):
-        walk = _Walk(specs, asked, missing)
+        walk = _Walk(specs, asked, missing, spelled)
         try:
             estimator, features = walk.through(model, walk.raw())
         except _NeedLevels as more:
@@ -76,7 +79,9 @@ def read_layout(model: Any, specs: Sequence[Column], levels: dict[str, list[str]
                 if len(asked[column]) > MAX_LEVELS:
                     raise Unsupported(f"column {column!r} has more than {MAX_LEVELS:,} levels") from None
             continue
-        return Layout(estimator, [_settled(f, walk.levels) for f in features], walk.levels, walk.wrappers)
+        return Layout(
+            estimator, [_settled(f, walk.levels) for f in features], walk.levels, walk.wrappers, _notes(spelled)
+        )
     raise Unsupported("the encoders ask for ever more levels")
 
 
@@ -109,7 +114,14 @@ def _settled(feature: Feature, levels: dict[str, Levels]) -> Feature:
 class _Walk:
     """One pass through a pipeline with a given set of levels."""
 
-    def __init__(self, specs: Sequence[Column], asked: dict[str, list[Any]], missing: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        specs: Sequence[Column],
+        asked: dict[str, list[Any]],
+        missing: Any,  # noqa: ANN401
+        spelled: set[str],
+    ) -> None:
+        self.spelled = spelled
         self.specs = {s.name: s for s in specs}
         self.levels: dict[str, Levels] = {}
         self.missing = missing
@@ -203,6 +215,8 @@ class _Walk:
         for f in features:
             if isinstance(f, Table) and f.column in self.free:
                 raise Unsupported(f"column {f.column!r} has more than {MAX_LEVELS:,} levels")
+        if "FunctionTransformer" in kinds:
+            self._need_spellings(features)
         known = list(getattr(step, "categories_", ()))
         tables = [self._as_table(f, known[i] if i < len(known) else None, what) for i, f in enumerate(features)]
         self._need(tables, known)
@@ -220,6 +234,14 @@ class _Walk:
             raise _NeedLevels({feature.column: _floats(known)})
         return Table(feature.column, run(feature.steps, np.array(self.levels[feature.column].cells, np.float64)))
 
+    def _need_spellings(self, features: Sequence[Feature]) -> None:
+        """Ask for other spellings of known levels: a function of the user's own often makes them one."""
+        texts = {f.column for f in features if isinstance(f, Table) and f.by_cell.dtype == object}
+        new = texts - self.spelled
+        if new:
+            self.spelled |= new
+            raise _NeedLevels({column: _spellings(self.levels[column].known) for column in new})
+
     def _need(self, tables: Sequence[Table | Constant], known: Sequence[Any]) -> None:
         """Ask for the levels that an encoder knows and the tables lack."""
         asked: dict[str, list[Any]] = {}
@@ -235,6 +257,19 @@ class _Walk:
                 asked.setdefault(feature.column, []).extend(new)
         if asked:
             raise _NeedLevels(asked)
+
+
+def _spellings(known: Sequence[str]) -> list[str]:
+    made = [f(v) for v in known for f in (str.lower, str.upper, str.title, str.strip, " {}".format, "{} ".format)]
+    return sorted(set(made) - set(known))
+
+
+def _notes(spelled: set[str]) -> list[str]:
+    if not spelled:
+        return []
+    columns = ", ".join(sorted(spelled))
+    ran = "it was run on all known levels, in capitals and not, with spaces around"
+    return [f"a function of your own reads the text of {columns}: {ran}; any other spelling counts as never seen"]
 
 
 def _floats(values: Any) -> list[float]:  # noqa: ANN401 - an array of categories

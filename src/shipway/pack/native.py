@@ -41,6 +41,8 @@ class Graphed:
     threshold: float | None = None
     edges: dict[str, list[float]] = field(default_factory=dict)
     """Raw thresholds by column, where rows nearby must be compared."""
+    notes: tuple[str, ...] = ()
+    """What the conversion cannot promise."""
 
 
 @dataclass
@@ -87,7 +89,7 @@ def convert(original: Original, levels: dict[str, list[str]]) -> Graphed:
         facts["threshold"] = draft.threshold
     width = len(draft.classes) if draft.task is Task.MULTICLASS else 1
     made = draft.graph.model(output, called, width=width, columns=len(draft.matrix.columns), facts=facts)
-    return Graphed(made, draft.matrix.encoding(), called, draft.threshold, draft.edges)
+    return Graphed(made, draft.matrix.encoding(), called, draft.threshold, draft.edges, tuple(layout.notes))
 
 
 def _sklearn(draft: _Draft) -> str:

@@ -1,10 +1,10 @@
 """Compare a converted model with its original, on real rows and on rows chosen to find differences.
 
 Edge rows are real rows with one cell changed: to a threshold of the model, its two neighbours among doubles
-and its rounding to float32; to a missing cell; to a level never seen, the empty text and the text "nan"; to
-whole numbers that float32 cannot hold. Converters that pass on real rows alone have been wrong by 0.9 of a
-probability on such rows. Equal means: no label changed, save where the original itself was tied, and no
-number differs by more than the tolerance.
+and its rounding to float32; to a missing cell; to a level never seen, a level spelled otherwise, the empty
+text and the text "nan"; to whole numbers that float32 cannot hold. Converters that pass on real rows alone
+have been wrong by 0.9 of a probability on such rows. Equal means: no label changed, save where the original
+itself was tied, and no number differs by more than the tolerance.
 """
 
 import math
@@ -156,7 +156,8 @@ def _probes(
     cells: list[Any] = []
     if spec.datatype == "BYTES":
         if (spec.name, "unknown") not in refused:
-            cells += [UNSEEN, "", "nan"]
+            level = next((v for v in values.tolist() if v is not None), "")
+            cells += [UNSEEN, "", "nan", level.upper(), level.lower(), f" {level}"]
         if (spec.name, "missing") not in refused:
             cells += [None]
         return [(spec.name, cell) for cell in cells for _ in range(3)]

@@ -274,6 +274,7 @@ def _parity(subject: Subject, won: Won) -> dict[str, Any]:
         if itself
         else f"the original {subject.name}",
         "converter": won.candidate.converter,
+        "notes": [*subject.notes, *won.candidate.notes],
         "refused": [f"{a.converter}: {a.detail}" for a in won.attempts if not a.accepted],
         "versions": environments.versions(("onnx", "onnxruntime", "skl2onnx", "scikit-learn", "lightgbm", "numpy")),
     }
@@ -298,5 +299,5 @@ def _report(subject: Subject, won: Won, manifest: Manifest) -> Report:
         cost_us=manifest.runtime.cost_us,
         original_us=native,
         inline=manifest.runtime.inline,
-        notes=tuple(subject.notes),
+        notes=(*subject.notes, *won.candidate.notes),
     )
