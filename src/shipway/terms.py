@@ -88,7 +88,7 @@ class Column(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
     shape: tuple[int, ...] = ()
     """Shape of one row; () is a scalar."""
     nullable: bool = False
-    """True if missing cells were seen when packing, or the user said so."""
+    """True if the model takes missing cells (tried when packing), so that live traffic with one is not refused."""
     integral: bool = False
     """True if an FP64 column held only whole numbers."""
     levels: tuple[str, ...] | None = None
@@ -226,7 +226,8 @@ class Cell(Struct, frozen=True):
     """One count of one arm of a rollout: what servers push and the controller adds up.
 
     Monotone for one (server, incarnation). `outcome` is `ok`, `error`, `timeout`, `invalid` (non-finite
-    output), `crash`, `collateral`. The four in the middle are failures of the arm although the champion may have answered.
+    output), `crash`, `collateral`. The four in the middle are failures of the arm, although the champion may
+    have answered.
     """
 
     project: str
@@ -332,7 +333,8 @@ class Principal(Struct, frozen=True):
     name: str
     project: str
     role: Literal["admin", "predict", "server", "system"]
-    """`admin` may do all in its project; `predict` may call endpoints and send labels; `server` may pull routes and push counts."""
+    """`admin` may do all in its project; `predict` may call endpoints and send labels; `server` may pull
+    routes and push counts."""
 
 
 __all__ = [

@@ -1,9 +1,9 @@
 import numpy as np
-import onnxruntime
 import pandas as pd
 import pytest
 from onnx import TensorProto, helper
 
+from shipway.bundle.runtime.session import session_from
 from shipway.demo import models
 from shipway.demo.data import load, prepare
 from shipway.demo.retraining import split
@@ -27,9 +27,7 @@ def identity_graph(columns):
 
 
 def test_the_crashing_graph_answers_as_before_below_the_bound_and_raises_above():
-    session = onnxruntime.InferenceSession(
-        models.with_crash(identity_graph(2), position=1, test="Greater", bound=10.0), providers=["CPUExecutionProvider"]
-    )
+    session = session_from(models.with_crash(identity_graph(2), position=1, test="Greater", bound=10.0))
     below = np.array([[5.0, 10.0], [99.0, np.nan]])
 
     np.testing.assert_array_equal(session.run(None, {"X": below})[0], below)

@@ -18,8 +18,9 @@ from time import monotonic
 import msgspec
 
 from shipway import endpoint, monitor, retrain
-from shipway.database import lease
-from shipway.errors import Conflict, ShipwayError
+from shipway.database import Database, lease
+from shipway.errors import Broken, Conflict, ShipwayError
+from shipway.lake import Lake
 from shipway.rollout import run
 from shipway.terms import RouteTable, Signal
 from shipway.wiring.platform import Platform
@@ -59,7 +60,7 @@ class Clockwork:
         database, lake, now = platform.database, platform.lake, platform.clock()
         if monotonic() - self.last_commit >= platform.settings.commit_every_s:
             self.last_commit = monotonic()
-            self._run("commit captures", lambda: lake.commit(database, now))
+            self._run("commit captures", lambda: _commit(lake, database, now))
             self._run("commit labels", lambda: lake.commit_labels(database, now))
         self._run("monitor", lambda: monitor.step(database, lake, platform.bundles, now, fence=fence))
         self._run("retrain", lambda: self._retrain(now))
@@ -106,6 +107,16 @@ class Clockwork:
         if self.fence is not None:
             with self.platform.database.transaction() as tx:
                 lease.release(tx, LEASE, self.holder, self.fence)
+
+
+def _commit(lake: Lake, database: Database, now: float) -> None:
+    """Commit what collectors put down; segments that vanished before that are said aloud."""
+    lost = lake.commit(database, now).lost
+    if lost:
+        raise Broken(
+            f"{len(lost)} captured segments vanished before they were committed, the first is {lost[0]}",
+            fix="find out what deletes files below `incoming`; their rows are in no table",
+        )
 
 
 @dataclass

@@ -44,7 +44,7 @@ def collect(settings: Settings) -> None:
             folders = spools(settings)
             for folder in folders:
                 recover(folder)
-            lake.collect(
+            report = lake.collect(
                 folders,
                 incoming=settings.incoming,
                 bundles=bundles,
@@ -52,6 +52,8 @@ def collect(settings: Settings) -> None:
                 now=clock(),
                 bucket_s=settings.profile_bucket_s,
             )
+            for segment in report.damaged:
+                log.error("segment %s could not be read to its end; what could be read was taken", segment)
             trouble = ""
         except Unavailable as failure:
             if trouble != str(failure):
