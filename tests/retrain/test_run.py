@@ -38,7 +38,7 @@ def test_a_signal_becomes_a_gated_challenger_where_retraining_is_automatic(house
     job = house.finish()
 
     assert (job.id, job.state) == (job_id, "done")
-    assert job.body.sentence == "churn:2 was trained on 500 rows, passed its gate and is the challenger now"
+    assert job.body.sentence == "churn:2 was trained on 500 rows, passed its gate and became the challenger"
     assert (job.body.version, job.body.parent, job.body.verdict) == (2, 1, "pass")
     assert house.challenger() == 2
     assert house.lake.asked == [NOW - 60]

@@ -50,10 +50,10 @@ def challenger(digest, version=2, weight=5_000, **options):
     return Variant("challenger", "toy", version, digest, weight=weight, **options)
 
 
-def route(*variants, rollout="", **options):
+def route(*variants, rollout="", name="toy", **options):
     rest = 10_000 - sum(v.weight for v in variants if v.name == "challenger")
     fitted = tuple(msgspec.structs.replace(v, weight=rest) if v.name == "champion" else v for v in variants)
-    return EndpointRoute("default", "toy", fitted, rollout=rollout, **options)
+    return EndpointRoute("default", name, fitted, rollout=rollout, **options)
 
 
 class Server:

@@ -144,6 +144,22 @@ def test_where_tokens_exist_only_their_holders_are_answered(home, start):
     assert call(server.port, "GET", "/v2/health/ready")[0] == 200
 
 
+def test_an_endpoint_open_to_all_needs_no_token_beside_one_that_does(home, start):
+    anybody = {hashlib.sha256(b"").hexdigest(): PredictToken(("default/toy",))}
+    shut = {hashlib.sha256(b"mine").hexdigest(): PredictToken(("default/shut",))}
+    digest = home.bundle()
+    home.publish(route(champion(digest)), route(champion(digest), name="shut"), tokens=anybody | shut)
+    server = start().wait()
+
+    def status(endpoint, headers):
+        return server.ask(headers=headers, endpoint=endpoint)[0]
+
+    assert status("toy", {}) == 200
+    assert status("toy", {"Authorization": "Bearer of something else"}) == 200
+    assert status("shut", {}) == 401
+    assert status("shut", {"Authorization": "Bearer mine"}) == 200
+
+
 def test_full_disk_stops_captures_and_not_answers_unless_they_are_required(home, start):
     digest = home.bundle()
     spool = home.folder / "servers" / "s" / "spool"

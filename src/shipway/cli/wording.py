@@ -41,10 +41,16 @@ def _check(check: Mapping[str, Any]) -> list[str]:
         check["verdict"].replace("_", " "),
         f"{check['challenger_bad']} of {check['challenger']}",
         f"{check['champion_bad']} of {check['champion']}",
-        f"{100 * check['low']:+.2f} to {100 * check['high']:+.2f} points" if known else "-",
+        _difference(100 * check["low"], 100 * check["high"]) if known else "-",
         _share(check["log_e_harm"], check["bar_harm"]),
         _share(check["log_e_margin"], check["bar_margin"]),
     ]
+
+
+def _difference(low: float, high: float) -> str:
+    if low > high:  # no single difference fits all the counts
+        return f"at times below {high:+.2f}, at others above {low:+.2f} points"
+    return f"{low:+.2f} to {high:+.2f} points"
 
 
 def _share(log_e: float, bar: float) -> str:

@@ -23,11 +23,13 @@ from shipway.errors import Missing, Rejected
 from shipway.terms import Column
 
 Columns = dict[str, NDArray[Any]]
-_NO_NUMBER = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "null", "NULL", "None", "#N/A", "<NA>"]
-_SUFFIXES = {
+NO_NUMBER = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "null", "NULL", "None", "#N/A", "<NA>"]
+"""Texts that mean "no number" in a column of numbers."""
+SUFFIXES = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet",
     ".jsonl": "json", ".ndjson": "json", ".json": "json",
 }  # fmt: skip
+"""Suffix of a file -> what it is read as."""
 
 
 def read_table(path: Path | str) -> pa.Table:
@@ -42,7 +44,7 @@ def read_table(path: Path | str) -> pa.Table:
         raise Missing(f"there is no file {path}", fix=_similar_file(path))
     if path.stat().st_size == 0:
         raise Rejected(f"{path} is empty (0 bytes)", fix="give a file with a header and at least one row")
-    kind = _SUFFIXES.get(path.suffix.lower())
+    kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise Rejected(
             f"{path} is no kind of table known here", fix="give a file that ends in .csv, .parquet or .jsonl"
@@ -113,7 +115,7 @@ def cells(column: pa.ChunkedArray, spec: Column) -> NDArray[Any]:
         if spec.datatype == "BOOL":
             return np.asarray(column.cast(pa.bool_()).to_numpy(), np.bool_)
         if is_text(kind):
-            column = pc.if_else(pc.is_in(column, value_set=pa.array(_NO_NUMBER)), pa.scalar(None, kind), column)
+            column = pc.if_else(pc.is_in(column, value_set=pa.array(NO_NUMBER)), pa.scalar(None, kind), column)
         if spec.datatype in ("FP64", "FP32"):
             numbers = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), np.float64)
             return numbers if spec.datatype == "FP64" else numbers.astype(np.float32)
@@ -153,7 +155,7 @@ def _csv(path: Path, delimiter: str, types: dict[str, pa.DataType]) -> pa.Table:
         path,
         read_options=pa.csv.ReadOptions(block_size=block, use_threads=False),
         parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pa.csv.ConvertOptions(null_values=_NO_NUMBER, strings_can_be_null=False, column_types=types),
+        convert_options=pa.csv.ConvertOptions(null_values=NO_NUMBER, strings_can_be_null=False, column_types=types),
     )
 
 

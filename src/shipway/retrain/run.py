@@ -242,7 +242,7 @@ def _finish(tx: Connection, bundles: BundleStore, job: Job, result: dict[str, An
     registry.move_alias(
         job.project, row.model, "challenger", version, seen=None, by=ACTOR, why=job.body.why[:500], now=now
     )
-    said = f"{named} was trained on {job.body.rows:,} rows, passed its gate and is the challenger now"
+    said = f"{named} was trained on {job.body.rows:,} rows, passed its gate and became the challenger"
     jobs.change(tx, job, "done", now, sentence=said, version=version, digest=digest, verdict=str(verdict))
 
 

@@ -286,8 +286,7 @@ def _alarm(checks: tuple[Check, ...], evidence: Evidence) -> _Verdict | None:
             return _Verdict(
                 "rollback",
                 f"harm:{check.name}",
-                f"Rolled back: {check.name} got worse by {_points(check.low)} to {_points(check.high)} points "
-                f"({_tally(check)}).",
+                f"Rolled back: {check.name} got worse by {spread(check.low, check.high, 1)} ({_tally(check)}).",
             )
     return None
 
@@ -388,8 +387,19 @@ def _timeout(policy: Policy, checks: tuple[Check, ...], why: str) -> _Verdict:
             return _Verdict("hold", "timeout", f"Held because {why} and it is still {rest}.")
 
 
-def _points(fraction: float) -> str:
-    return f"{100 * fraction:+.1f}"
+def spread(low: float, high: float, digits: int = 2) -> str:
+    """Write the bounds of a difference in words.
+
+    Each bound comes from an e-value of its own. Where the lower one lies above the upper one, no single
+    difference fits all the counts: the difference has changed on the way, and that is what is said.
+
+    >>> spread(0.536, 0.698, 1), spread(0.0559, 0.0075)
+    ('+53.6 to +69.8 points', 'less than +0.75 points at times and more than +5.59 at others')
+    """
+    bounds = f"{100 * low:+.{digits}f}", f"{100 * high:+.{digits}f}"
+    if low <= high:
+        return f"{bounds[0]} to {bounds[1]} points"
+    return f"less than {bounds[1]} points at times and more than {bounds[0]} at others"
 
 
 def _tally(check: Check) -> str:
@@ -400,12 +410,13 @@ def _tally(check: Check) -> str:
 
 
 def _passes(checks: tuple[Check, ...]) -> str:
-    said = [
-        f"{c.name} at most {_points(c.high)} points (margin {_points(c.margin)})"
-        for c in checks
-        if c.verdict == "passed"
-    ]
-    return "; ".join(said) or "nothing was asked"
+    return "; ".join(_pass(c) for c in checks if c.verdict == "passed") or "nothing was asked"
+
+
+def _pass(check: Check) -> str:
+    if check.high < 0:
+        return f"{check.name} better by at least {-100 * check.high:.1f} points"
+    return f"{check.name} at most {100 * check.high:.1f} points worse ({100 * check.margin:g} allowed)"
 
 
 def _lacking(missing: list[Check]) -> str:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from shipway.rollout import rows
-from shipway.rollout.decide import ROLLBACK_FAILURES, ROLLBACK_UNITS, Check
+from shipway.rollout.decide import ROLLBACK_FAILURES, ROLLBACK_UNITS, Check, spread
 from shipway.rollout.policy import Policy, parse_policy
 from shipway.rollout.rows import Trial
 from shipway.stats import planner
@@ -113,8 +113,7 @@ def _line(policy: Policy, row: Trial, check: Check) -> str:
         return f"{check.name}: no data yet; without data it never passes."
     seen = (
         f"{check.name}: {check.challenger_bad} bad of {check.challenger} for the challenger, {check.champion_bad} of "
-        f"{check.champion} for the champion; the difference lies between {100 * check.low:+.2f} and "
-        f"{100 * check.high:+.2f} points."
+        f"{check.champion} for the champion; {_difference(check)}."
     )
     if not row.open:
         return seen
@@ -131,6 +130,12 @@ def _line(policy: Policy, row: Trial, check: Check) -> str:
                 f"{seen} Not worse than {100 * check.margin:+.2g} points: {100 * share:.0f} % of the evidence needed"
                 f"{_more(policy, row, check)}. {_alarm(check)}"
             )
+
+
+def _difference(check: Check) -> str:
+    if check.low > check.high:
+        return f"the difference changed on the way, {spread(check.low, check.high)}"
+    return f"the difference lies between {100 * check.low:+.2f} and {100 * check.high:+.2f} points"
 
 
 def _more(policy: Policy, row: Trial, check: Check) -> str:

@@ -19,6 +19,7 @@ from shipway.terms import PredictToken
 
 MODELS = b"/v2/models/"
 BEARER = b"bearer "
+ANONYMOUS = hashlib.sha256(b"").hexdigest()
 NEEDS_TOKEN = b'www-authenticate: Bearer realm="shipway"\r\n'
 
 
@@ -81,10 +82,16 @@ class Application:
         exchange.answer(200, v2.metadata(served.route.name, served.champion.engine.manifest, versions))
 
     def _permit(self, exchange: Exchange, table: Table, served: Served | None) -> bool:
-        """Return whether the caller's token allows this; if not, it has been answered."""
+        """Return whether the caller's token allows this; if not, it has been answered.
+
+        The hash of the empty secret stands for callers without a token, and names the endpoints open to all.
+        """
+        anybody = table.tokens.get(ANONYMOUS)
+        if anybody is not None and served is not None and _allows(anybody, served):
+            return True
         sent = exchange.headers.get(b"authorization", b"")
         if sent[: len(BEARER)].lower() != BEARER:
-            fix = "send 'authorization: Bearer <token>'; 'shipway token issue --role predict' makes one"
+            fix = "send 'authorization: Bearer <token>'; 'shipway token create NAME --role predict' makes one"
             exchange.refuse(401, "this server wants a token", fix, NEEDS_TOKEN)
             return False
         # Tokens are found by the hash of the secret, so the time of a look-up says nothing about a secret.
