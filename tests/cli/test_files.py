@@ -135,17 +135,8 @@ def test_scoring_does_not_depend_on_how_the_file_is_cut(shipway, packed, tmp_pat
     assert (long["output.label"][-200:].to_numpy() == short["output.label"].to_numpy()).all()
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("tenure,plan\n1,monthly\n", "fee"),
-        ("tenure,fee,plan\nmany,1,monthly\n", "tenure"),
-        ("tenure,fee,plan\n1,,monthly\n", "fee"),
-        ("tenure,fee,plan\n1,2\n", "cannot be read"),
-        ("", "empty"),
-    ],
-)
-def test_rows_that_do_not_fit_leave_no_output_behind(shipway, packed, tmp_path, text, said):
+@pytest.mark.parametrize(("text", "said"), [("tenure,plan\n1,monthly\n", "fee"), ("", "empty")])
+def test_a_file_that_does_not_fit_leaves_nothing_behind(shipway, packed, tmp_path, text, said):
     rows, out = tmp_path / "rows.csv", tmp_path / "out.csv"
     rows.write_text(text)
 
@@ -154,6 +145,28 @@ def test_rows_that_do_not_fit_leave_no_output_behind(shipway, packed, tmp_path, 
     assert done.code == 2, done.err
     assert said in done.err
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["rows.csv"]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"), [("many,1,monthly", "tenure"), ("1,,monthly", "fee"), ("1,2", "2 cells instead of 3")]
+)
+def test_a_bad_row_is_set_aside_and_fails_the_command_only_if_there_is_no_good_one(
+    shipway, packed, tmp_path, row, said
+):
+    for name, text in {"all": f"{row}\n", "one": f"5,60,yearly\n{row}\n"}.items():
+        (tmp_path / f"{name}.csv").write_text("tenure,fee,plan\n" + text)
+
+    hopeless = shipway("score", packed / "good", tmp_path / "all.csv", "all.out.csv")
+    mixed = shipway("score", packed / "good", tmp_path / "one.csv", "one.out.csv", "--json")
+    strict = shipway("score", packed / "good", tmp_path / "one.csv", "strict.csv", "--most-rejected", "0")
+
+    assert (hopeless.code, mixed.code, strict.code) == (1, 0, 2)
+    assert said in hopeless.out
+    assert said in strict.err
+    assert (mixed.json["scored"], mixed.json["rejected"]) == (1, 1)
+    assert said.split()[0] in (tmp_path / "one.out.csv.rejected.csv").read_text()
+    assert not (tmp_path / "all.out.csv").exists()
+    assert not (tmp_path / "strict.csv").exists()
 
 
 def test_compare_and_profile_work_on_files_alone(shipway, packed, tmp_path):

@@ -158,7 +158,7 @@ def test_a_new_champion_gets_its_own_reference_and_closes_what_was_open(house):
         assert not step(house, hour + 1)
 
     assert house.signals() == []
-    assert "churn:2 answers now" in house.signals(closed=True)[0]["sentence"]
+    assert "churn:2 answers instead" in house.signals(closed=True)[0]["sentence"]
     assert summary(house)["windows"] == 8
 
 

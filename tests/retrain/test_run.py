@@ -110,7 +110,7 @@ def test_training_waits_for_labelled_rows_and_says_how_many(house):
         (["{python}", "-c", "print('no luck'); raise SystemExit(3)"], "ended with status 3; it said last: no luck"),
         (["{python}", "-c", "pass"], "left no bundle in its output folder"),
         (["/no/such/program"], "could not be started"),
-        (["{python}", "-c", "import os; os.kill(os.getpid(), 9)"], "was ended by signal 9"),
+        (["{python}", "-c", "import os; os.kill(os.getpid(), 6)"], "was ended by signal 6"),
     ],
 )
 def test_a_training_that_fails_says_why_with_its_last_words(house, command, said):
@@ -122,6 +122,16 @@ def test_a_training_that_fails_says_why_with_its_last_words(house, command, said
     assert job.state == "failed"
     assert said in job.body.sentence
     assert house.challenger() is None
+
+
+def test_a_training_whose_command_was_killed_from_outside_is_started_once_more(house):
+    house.endpoint(["{python}", "-c", "import os; os.kill(os.getpid(), 9)"])
+    house.step(NOW, [house.signal()])
+
+    job = house.finish()
+
+    assert job.state == "failed"
+    assert "signal 9 in attempt 2 of 2" in job.body.sentence
 
 
 def test_a_training_that_takes_too_long_is_ended(house):
@@ -245,7 +255,7 @@ def stop(house):
     for job in house.jobs():
         if job.state == "running" and job.body.pid > 1:
             for child in children(job.body.pid):
-                os.kill(child, signal.SIGKILL)
+                os.kill(child, signal.SIGTERM)
             house.finish()
 
 

@@ -19,7 +19,7 @@ from pyarrow import csv, parquet
 from shipway.errors import Conflict, Missing, Rejected
 from shipway.pack.tables import SUFFIXES
 
-GROUP_ROWS = 131_072
+GROUP_ROWS = 65_536
 GROUP_BYTES = 32 << 20
 """A row group of Parquet is written when it has so many rows or bytes."""
 

@@ -6,6 +6,7 @@ and the columns of JSON that the model takes have the signature's types.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -148,7 +149,8 @@ def _open_parquet(path: Path, signature: Signature, keep: Sequence[str] | None) 
                 seen += batch.num_rows
                 yield Block(batch, numbers, seen / max(rows, 1))
         if not seen:
-            yield Block(schema.empty_table().select(list(names)).combine_chunks().to_batches()[0], np.arange(0), 1.0)
+            empty = {name: pa.array([], schema.field(name).type) for name in names}
+            yield Block(pa.RecordBatch.from_pydict(empty), np.arange(0), 1.0)
 
     return Source(names, blocks)
 
@@ -293,11 +295,11 @@ def _column(values: list[Any], wanted: pa.DataType, *, is_input: bool) -> tuple[
     if not is_input and wanted == pa.string():
         texts = [v if v is None or isinstance(v, str) else orjson.dumps(v).decode() for v in values]
         return pa.array(texts, wanted), []
-    try:
-        return pa.array(values, wanted), []
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        if len(values) == 1:
-            return pa.nulls(1, wanted), [0]
+    if not is_input or wanted == pa.bool_() or bool not in set(map(type, values)):  # Arrow thinks that true is 1
+        with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
+            return pa.array(values, wanted), []
+    if len(values) == 1:
+        return pa.nulls(1, wanted), [0]
     half = len(values) // 2
     left, bad = _column(values[:half], wanted, is_input=is_input)
     right, worse = _column(values[half:], wanted, is_input=is_input)

@@ -63,11 +63,39 @@ def encode(form: Layout, columns: Columns) -> bytes:
 
 
 def _encode_text(column: NDArray[Any]) -> list[bytes]:
-    cells = [None if cell is None else str(cell).encode("utf-8", "replace") for cell in column.ravel().tolist()]
+    found = column.ravel().tolist()
+    if len(found) == 1:  # most requests; their texts are few, and come again and again
+        cell = found[0]
+        known = _KNOWN.get(cell)
+        return [known if known is not None else _encode_cell(cell)]
+    try:
+        text = "".join(found)
+    except TypeError:  # a missing cell
+        text = "\N{SNOWMAN}"
+    if text.isascii():  # then a cell has as many bytes as characters
+        return [pack(f"<{len(found)}I", *map(len, found)), text.encode()]
+    cells = [None if cell is None else str(cell).encode("utf-8", "replace") for cell in found]
     return [
         pack(f"<{len(cells)}I", *[MISSING if cell is None else len(cell) for cell in cells]),
         *(cell for cell in cells if cell),
     ]
+
+
+_KNOWN: dict[str | None, bytes] = {}
+"""Cells that came before -> what one row of them is written as."""
+
+
+def _encode_cell(cell: Any) -> bytes:  # noqa: ANN401 - a text, or None
+    if cell is None:
+        written = pack("<I", MISSING)
+    else:
+        text = str(cell).encode("utf-8", "replace")
+        written = pack("<I", len(text)) + text
+    if len(written) <= 64 and (cell is None or type(cell) is str):
+        if len(_KNOWN) >= 4096:
+            _KNOWN.clear()
+        _KNOWN[cell] = written
+    return written
 
 
 def decode(form: Layout, rows: int, data: memoryview) -> dict[str, NDArray[Any]]:

@@ -4,8 +4,10 @@ Pure: views in, values for templates out. Each chart carries the same numbers as
 """
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
@@ -101,12 +103,16 @@ def row(endpoint: Endpoint) -> Row:
     seen = endpoint.traffic
     if seen is None:
         return Row("no request yet", "", Markup(""), figures.NOTHING, bar, tuple(answers))
-    value, unit = rate(seen.per_second)
+    value, unit = _rate(seen)
     rates = [y for _, y in seen.rates()]
-    label = f"Requests a second over {figures.duration(seen.ends - seen.begins)}, now {value} {unit}"
+    label = f"Requests a second over {figures.duration(seen.span_s)}, now {value} {unit}"
     return Row(
         value, unit, draw.spark(rates, label, area=True), " ".join(latency(seen.overall[2])), bar, tuple(answers)
     )
+
+
+def _rate(seen: Traffic) -> tuple[str, str]:
+    return ("quiet", f"for {figures.duration(seen.quiet_s)}") if seen.quiet_s else rate(seen.per_second)
 
 
 def tiles(endpoint: Endpoint) -> list[Tile]:
@@ -114,10 +120,10 @@ def tiles(endpoint: Endpoint) -> list[Tile]:
     seen = endpoint.traffic
     if seen is None:
         return []
-    value, unit = rate(seen.per_second)
+    value, unit = _rate(seen)
     p50, p95, p99 = (latency(value) for value in seen.overall)
-    over = figures.duration(seen.ends - seen.begins)
-    by_version = ", ".join(f"v{version} {count(n)}" for version, n in sorted(seen.failures.items()) if n)
+    over = figures.duration(seen.span_s)
+    by_version = ", ".join(f"version {version} {count(n)}" for version, n in sorted(seen.failures.items()) if n)
     failed = (
         f"{by_version}; where a challenger fails, the champion answers"
         if by_version
@@ -129,8 +135,8 @@ def tiles(endpoint: Endpoint) -> list[Tile]:
     return [
         Tile("Requests", value, unit, f"{count(seen.total)} in {over}"),
         Tile("Failed tries", percent(seen.failed / max(seen.total, 1), 2), "", failed),
-        Tile("Answer time, p50", *p50, f"p95 {' '.join(p95)}"),
-        Tile("Answer time, p99", *p99, "inside the server"),
+        Tile("Usual answer time", *p50, f"median; 95 % take at most {' '.join(p95)}"),
+        Tile("Slowest 1 %", *p99, "or longer, inside the server (p99)"),
         Tile("Capture", kept, "", why),
     ]
 
@@ -151,10 +157,30 @@ def traffic(endpoint: Endpoint, past: Sequence[Rollout]) -> list[Chart]:
     seen = endpoint.traffic
     if seen is None or len(seen.requests) < 2:
         return []
-    marks = [
-        plot.Mark(r.started_at, f"v{r.challenger} begins") for r in past if seen.begins < r.started_at < seen.ends
-    ][:2]
+    marks = _marks(seen, past)
     return [_requests(endpoint, seen, marks), _speed(seen, marks)]
+
+
+HAPPENED = {"promoted": "v{} promoted", "rolled_back": "v{} rolled back", "superseded": "v{} ended"}
+
+
+def _marks(seen: Traffic, past: Sequence[Rollout]) -> list[plot.Mark]:
+    """Mark how rollouts ended and where one began, newest first; words only where they do not cover others."""
+    begins = max(seen.begins, seen.opened)
+    marks: list[plot.Mark] = []
+    for rollout in past:
+        at = rollout.started_at if rollout.ended_at is None else rollout.ended_at
+        if not begins < at < seen.ends:
+            continue
+        said = HAPPENED.get(rollout.state, "v{} on trial").format(rollout.challenger)
+        free = all(abs(at - mark.x) > 0.35 * (seen.ends - begins) for mark in marks if mark.label)
+        marks.append(plot.Mark(at, said if free else ""))
+    return marks
+
+
+def _stepped(seen: Traffic, values: Sequence[float | None]) -> list[tuple[float, float | None]]:
+    """Draw each value over the whole stretch that it was counted in."""
+    return [(x, value) for span, value in zip(seen.spans(), values, strict=True) for x in span]
 
 
 def _requests(endpoint: Endpoint, seen: Traffic, marks: Sequence[plot.Mark]) -> Chart:
@@ -163,15 +189,15 @@ def _requests(endpoint: Endpoint, seen: Traffic, marks: Sequence[plot.Mark]) -> 
     everyone = seen.rates()
     theirs = seen.rates(other) if other is not None else []
     top = max([y for _, y in everyone if y is not None] + [0.001]) * 1.1
-    lines = [plot.Line(everyone, "champion", area=True)]
+    lines = [plot.Line(_stepped(seen, [y for _, y in everyone]), "champion", area=True)]
     caption = Markup('<b>Requests a second</b>, <span class="champion">all</span>')
     if other is not None:
-        lines.append(plot.Line(theirs, "challenger", "bold"))
+        lines.append(plot.Line(_stepped(seen, [y for _, y in theirs]), "challenger", "bold"))
         caption += Markup(' and <span class="challenger">answered by version {}</span>').format(other)
-    value, unit = rate(seen.per_second)
+    value, unit = _rate(seen)
     svg = plot.chart(
-        plot.Axes((seen.begins, seen.ends), (0.0, top), lambda y: number(y, 2)),
-        f"Requests a second over {figures.duration(seen.ends - seen.begins)}, now {value} {unit}",
+        plot.Axes((seen.ends - seen.span_s, seen.ends), (0.0, top), lambda y: number(y, 2)),
+        f"Requests a second over {figures.duration(seen.span_s)}, now {value} {unit}",
         lines=lines, marks=marks,
     )  # fmt: skip
     rows = []
@@ -183,30 +209,32 @@ def _requests(endpoint: Endpoint, seen: Traffic, marks: Sequence[plot.Mark]) -> 
 
 
 def _speed(seen: Traffic, marks: Sequence[plot.Mark]) -> Chart:
-    at = [x for x, _ in seen.rates()]
-    curves = [
-        [(x, None if q[k] is None else (q[k] or 0.0) / 1000) for x, q in zip(at, seen.quantiles, strict=True)]
-        for k in range(3)
-    ]
-    top = max([y for curve in curves for _, y in curve if y is not None] + [0.001]) * 1.15
+    """Draw answer times on a log scale: the slowest take a hundred times as long as the usual ones."""
+    curves = [[q[k] for q in seen.quantiles] for k in range(3)]
+    logs = [[None if y is None else math.log10(max(y, 1.0)) for y in curve] for curve in curves]
+    known = [y for curve in logs for y in curve if y is not None] or [2.0]
+    low, high = math.floor(min(known)), math.ceil(max(known) + 0.05)
     lines = [
-        plot.Line(curves[2], "champion", "bold", "p99"),
-        plot.Line(curves[1], "champion", "", "p95"),
-        plot.Line(curves[0], "champion", "thin", "p50"),
+        plot.Line(_stepped(seen, logs[2]), "champion", "bold", "p99"),
+        plot.Line(_stepped(seen, logs[1]), "champion", "", "p95"),
+        plot.Line(_stepped(seen, logs[0]), "champion", "thin", "p50"),
     ]
     words = ", ".join(
         f"{name} {' '.join(latency(value))}"
         for name, value in zip(("median", "95th percentile", "99th percentile"), seen.overall, strict=True)
     )
-    svg = plot.chart(
-        plot.Axes((seen.begins, seen.ends), (0.0, top), lambda y: f"{number(y, 2)} ms"),
-        f"Answer time: {words}",
-        lines=lines,
-        marks=marks,
+    axes = plot.Axes((seen.ends - seen.span_s, seen.ends), (low, high), lambda y: " ".join(latency(10**y)))
+    svg = plot.chart(axes, f"Answer time: {words}", lines=lines, marks=marks)
+    at = [x for x, _ in seen.rates()]
+    rows = tuple(
+        (
+            _time(at[i], seen.ends),
+            *(number(None if (y := curves[k][i]) is None else y / 1000) for k in range(3)),
+        )
+        for i in _sampled(seen)
     )
-    rows = tuple((_time(at[i], seen.ends), *(number(curves[k][i][1]) for k in range(3))) for i in _sampled(seen))
     return Chart(
-        Markup("<b>Answer time</b> inside the server: half, 95 % and 99 % of answers are faster than"),
+        Markup("<b>Answer time</b> inside the server: half, 95 % and 99 % of answers take at most this long"),
         svg,
         ("Time", "p50 ms", "p95 ms", "p99 ms"),
         rows,
@@ -220,9 +248,39 @@ def obeyed(servers: Sequence[tuple[str, float, int, dict[str, Any]]], epoch: int
         return "off", "no server has reported yet"
     obeying = sum(s[2] >= epoch for s in alive)
     lamp = "ok" if obeying == len(servers) else "wait" if alive else "bad"
-    silent = len(servers) - len(alive)
-    said = f"route table {epoch}, obeyed by {obeying} of {plural(len(servers), 'server')}"
-    return lamp, f"{said}; {plural(silent, 'has', 'have')} been silent" if silent else said
+    silent = [s for s in servers if now - s[1] >= FRESH_S]
+    if lamp == "ok":
+        every = "the server obeys" if len(servers) == 1 else f"all {len(servers)} servers obey"
+        return lamp, f"{every} route table {epoch}"
+    said = [f"route table {epoch} is on its way"] if alive and obeying < len(alive) else []
+    said += [f"{name} has been silent for {figures.duration(now - seen)}" for name, seen, _, _ in silent]
+    return lamp, "; ".join(said)
+
+
+def notes(
+    failures: Mapping[str, str], servers: Sequence[tuple[str, float, int, dict[str, Any]]], logs: Path, now: float
+) -> list[tuple[str, str, str]]:
+    """Say what goes wrong on the platform itself: what, what it said, what to do."""
+    out = [
+        (f"the step {step!r} of the control plane fails:", f"{error}. The other steps go on.", f"see {logs}")
+        for step, error in failures.items()
+    ]
+    for name, seen, _, health in servers:
+        if now - seen >= FRESH_S:
+            text = f"The newest figures are {figures.duration(now - seen)} old; it may still answer."
+            out.append((f"server {name} has been silent.", text, f"look whether it runs: shipway up, or {logs}"))
+            continue
+        if stopped := health.get("capture_stopped"):
+            out.append((f"server {name} captures nothing:", f"{stopped}.", "make room on its disk"))
+        if lost := sum(n for n in dict(health.get("capture_dropped") or {}).values() if isinstance(n, int)):
+            text = f"{count(lost)} captures were dropped; drift and quality miss them."
+            out.append((f"server {name} could not keep up.", text, "give it a faster disk, or capture less"))
+        out += [
+            (f"server {name}:", f"{what}: {why}.", f"see {logs}")
+            for key in ("problems", "fuses")
+            for what, why in dict(health.get(key) or {}).items()
+        ]
+    return out
 
 
 def machine(
@@ -242,13 +300,23 @@ def machine(
     ]
 
 
-def call(endpoint: Endpoint, settings: Settings) -> str:
-    """Write a command that asks the endpoint, with a value for every column."""
-    example = {column.name: _example(column) for column in endpoint.manifest.signature.inputs[:40]}
+def server_url(settings: Settings) -> str:
+    """Where this machine's server answers."""
     host = settings.server_host if settings.server_host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - a comparison, not a bind
-    body = json.dumps({"rows": [example]}, ensure_ascii=False).replace("'", "'\\''")
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server_port}"
+
+
+def call(endpoint: Endpoint, settings: Settings, example: Mapping[str, Any]) -> str:
+    """Write a command that asks the endpoint about an example row, one column a line."""
+    lines = [f"  {json.dumps(name, ensure_ascii=False)}: {json.dumps(v)}" for name, v in list(example.items())[:200]]
+    body = ('{"rows": [{\n' + ",\n".join(lines) + "\n}]}").replace("'", "'\\''")
     token = "" if endpoint.settings.public else ' \\\n  -H "Authorization: Bearer $SHIPWAY_TOKEN"'
-    return f"curl -s http://{host}:{settings.server_port}/v2/models/{endpoint.name}/infer{token} \\\n  -d '{body}'"
+    return f"curl -s {server_url(settings)}/v2/models/{endpoint.name}/infer{token} \\\n  -d '{body}'"
+
+
+def middles(manifest: Manifest) -> dict[str, Any]:
+    """Make a row from the middle of what each column was seen to hold."""
+    return {column.name: _example(column) for column in manifest.signature.inputs}
 
 
 def _example(column: Column) -> Any:  # noqa: ANN401 - any JSON value
@@ -285,12 +353,13 @@ def version_tiles(version: Version) -> list[Tile]:
     manifest = version.manifest
     made = [Tile(name, value, "", between) for name, value, between in metrics(version)[:2]]
     lamp = {"pass": "ok", "fail": "bad", "undecided": "wait"}.get(version.verdict, "off")
+    judged = version.judged_at
     made.append(
         Tile(
             "Gate",
             version.verdict or "not judged",
             "",
-            figures.utc(version.judged_at) if version.judged_at is not None else "shipway gate judges it",
+            _time(judged, judged + 2 * 86_400) if judged is not None else "shipway gate judges it",
             lamp,
         )
     )
@@ -328,6 +397,13 @@ def made_from(version: Version, parent: Version | None) -> list[tuple[str, str, 
     if isinstance(git, dict) and git.get("commit"):
         state = "with uncommitted changes" if git.get("dirty") else "nothing uncommitted"
         out.append(("", f"Code at {git['commit'][:10]}", state))
+    if (job := version.trained_by) is not None:
+        out.append(
+            (f"/endpoints/{job.endpoint}", f"Captured rows of {job.endpoint}", f"{count(job.body.rows)} with labels")
+        )
+        if job.body.parent and parent is None:
+            address, name = f"/models/{version.model}/{job.body.parent}", f"{version.model} version {job.body.parent}"
+            out.append((address, name, "the champion it was trained to replace"))
     if parent is not None:
         out.append((f"/models/{parent.model}/{parent.number}", f"{parent.model} version {parent.number}", "its parent"))
     return out or [("", "Not recorded", "pack it with its data, inside its git repository")]
@@ -339,6 +415,7 @@ def used_by(version: Version, children: Sequence[Version]) -> list[tuple[str, st
     for name, variant, weight in version.serves:
         share = f", {percent(weight / BASIS)}" if weight else ", in shadow"
         out.append((f"/endpoints/{name}", f"Endpoint {name}", f"{variant}{share}"))
+    out += [(f"/endpoints/{name}", f"Endpoint {name}", "ready for an instant rollback") for name in version.ready]
     out += [
         (f"/models/{child.model}/{child.number}", f"{child.model} version {child.number}", "made from it")
         for child in children

@@ -82,7 +82,7 @@ def steps(rollout: Rollout, now: float) -> list[Step]:
         elif i == rollout.step and rolled_back:
             out.append(Step("", "bad", _share(step), "rolled back here"))
         else:
-            out.append(Step("", "off", _share(step), _until(step)))
+            out.append(Step("", "off", _share(step), _until(step) if rollout.open else "not reached"))
     return out
 
 
@@ -109,7 +109,7 @@ def says(rollout: Rollout, endpoint: Endpoint) -> Says:
     where = (
         f"{name} tries version {rollout.challenger} on copies of its requests"
         if step.kind == "shadow"
-        else f"Version {rollout.challenger} answers {percent(step.share)} of {rollout.endpoint}"
+        else f"Version {rollout.challenger} answers {percent(step.share)} of requests to {rollout.endpoint}"
     )
     if rollout.latest is None:
         return Says(f"{where}. Nothing has been counted yet.", "The first decision follows the first requests.")
@@ -131,10 +131,10 @@ def asked(rollout: Rollout | None) -> str:
     if rollout is None or not rollout.open:
         return ""
     if rollout.latest is None:
-        return "The rollout waits for its first requests. Nothing is asked of you."
+        return "The rollout waits for its first requests."
     if rollout.state == "waiting":
         return f"{rollout.latest.sentence} It waits for your approval."
-    return f"{rollout.latest.sentence} Nothing is asked of you."
+    return rollout.latest.sentence
 
 
 MORE = re.compile(r"about ([\d,]+) more requests")
@@ -165,7 +165,7 @@ def cards(rollout: Rollout, lines: Sequence[str]) -> list[Card]:
     out = []
     for check, line in zip(rollout.latest.checks, lines, strict=True):
         tag, role = TAGS[check.verdict]
-        interval = f"points, {points(check.low)} to {points(check.high)}" if check.estimate is not None else ""
+        interval = _interval(check) if check.estimate is not None else ""
         rule = rules.get(check.name)
         out.append(
             Card(
@@ -183,6 +183,13 @@ def cards(rollout: Rollout, lines: Sequence[str]) -> list[Card]:
     return out
 
 
+def _interval(check: Check) -> str:
+    """Write the bounds of the difference; each comes from evidence of its own, so that they may contradict."""
+    if check.low <= check.high:
+        return f"points, {points(check.low)} to {points(check.high)}"
+    return f"points over all; at times below {points(check.high)}, at others above {points(check.low)}"
+
+
 def _past(rollout: Rollout, name: str) -> list[tuple[float, dict[str, Any]]]:
     """Find the points of one check that have an interval."""
     found = [(float(point["at"]), point["checks"].get(name)) for point in rollout.history]
@@ -193,21 +200,20 @@ def _band(rollout: Rollout, check: Check, role: str) -> Chart | None:
     past = _past(rollout, check.name)
     if len(past) < 2:
         return None
-    reach = 3 * max(check.margin, 0.002)
-    axes = plot.Axes(
-        (past[0][0], past[-1][0]), (-reach, reach), lambda y: points(y) if y else "0", height=150, inset=0.0
-    )
-    between = f"between {points(check.low)} and {points(check.high)} points; margin {points(check.margin)} points"
+    axes = plot.Axes((past[0][0], past[-1][0]), _reach(check, past), lambda y: f"{100 * y:+.3g}", height=170, inset=0.1)
+    low, high = sorted((check.low, check.high))
+    between = f"between {points(low)} and {points(high)} points; margin {points(check.margin)} points"
     versions = f"version {rollout.challenger} minus version {rollout.champion}"
-    band = plot.Band([(at, c["low"], c["high"]) for at, c in past], role if role in ("ok", "bad") else "wait")
+    bounds = [(at, min(c["low"], c["high"]), max(c["low"], c["high"])) for at, c in past]
+    band = plot.Band(bounds, role if role in ("ok", "bad") else "wait")
     limits = [plot.Limit(0.0, "no difference", zero=True), plot.Limit(check.margin, f"margin {points(check.margin)}")]
     svg = plot.chart(axes, f"{check.name}: {versions}, {between}", bands=[band], limits=limits)
     chosen = past if len(past) <= 12 else [past[round(i * (len(past) - 1) / 11)] for i in range(12)]
     rows = tuple(
         (
             Markup('<time datetime="{}">{}</time>').format(figures.iso(at), figures.clock(at, past[-1][0])),
-            points(float(c["low"])),
-            points(float(c["high"])),
+            points(min(c["low"], c["high"])),
+            points(max(c["low"], c["high"])),
             draw.evidence(float(c["harm"]) * check.bar_harm),
             draw.evidence(float(c["margin"]) * check.bar_margin),
         )
@@ -221,14 +227,24 @@ def _band(rollout: Rollout, check: Check, role: str) -> Chart | None:
     )
 
 
+def _reach(check: Check, past: Sequence[tuple[float, dict[str, Any]]]) -> tuple[float, float]:
+    """Choose what the picture spans: both lines and the newest bounds; the wide ones of the start are cut off."""
+    recent = past[len(past) // 2 :]
+    inside = [0.0, check.margin, *(float(c[key]) for _, c in recent for key in ("low", "high"))]
+    low, high = min(inside), max(inside)
+    room = 0.18 * max(high - low, 0.002)
+    return low - room, high + room
+
+
 def fair(rollout: Rollout, obeyed: tuple[str, str]) -> list[tuple[str, str, str]]:
     """Say whether the two versions can be compared: lamp, name, sentence."""
     latest = rollout.latest
     if latest is None:
         return [("off", "Split", "nothing has been counted yet"), (obeyed[0], "Servers", obeyed[1])]
     off = latest.log_e_ratio >= latest.bar_ratio
-    weighed = f"{draw.evidence(latest.log_e_ratio)} of {draw.evidence(latest.bar_ratio)}"
-    split = f"evidence that requests or labels reach the versions in the wrong shares: {weighed}"
+    weighed = f"evidence of the contrary {draw.evidence(latest.log_e_ratio)}, bar {draw.evidence(latest.bar_ratio)}"
+    reach = "do not reach" if off else "reach"
+    split = f"requests and labels {reach} the two versions in the shares that were asked for ({weighed})"
     lamps = [("bad" if off else "ok", "Split", split), (obeyed[0], "Servers", obeyed[1])]
     for check in latest.checks:
         if check.obstacle:
@@ -242,7 +258,7 @@ def cost(rollout: Rollout) -> list[tuple[str, str, str]]:
     """Say what the trial has cost callers: what, of the challenger, what the champion would have had."""
     if rollout.latest is None:
         return []
-    rows = [("Requests it has seen", count(rollout.latest.challenger_units), count(rollout.latest.challenger_units))]
+    rows = [("Requests it has seen", count(rollout.latest.challenger_units), "the same")]
     for check in rollout.latest.checks:
         if check.challenger and check.champion:
             expected = check.champion_bad / check.champion * check.challenger

@@ -6,15 +6,15 @@ Before its first window there is no summary, and the page says what will fill it
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
 
 from shipway.console import draw, figures, plot, sentences
-from shipway.console.charts import Chart, Tile
+from shipway.console.charts import Chart, Tile, metrics
 from shipway.console.figures import count, number, percent, plural
-from shipway.console.views import Endpoint
+from shipway.console.views import Endpoint, Rollout, Version
 
 KINDS = {"number": "number", "level": "category", "length": "free text, by its length"}
 LISTED = 12
@@ -112,9 +112,9 @@ def brief(endpoint: Endpoint) -> tuple[str, str]:
     """Say in a few words what drifted, for the home page: words and their address, "" for none."""
     watched = len(endpoint.monitor.get("columns", []))
     changed = len(_changed(endpoint))
-    if not watched:
-        return "Not compared yet", ""
     at = f"/drift/{endpoint.name}"
+    if not watched:
+        return ("Not compared yet", at if endpoint.compared_before else "")
     return (f"{changed} of {plural(watched, 'column')}", at) if changed else ("No change", "")
 
 
@@ -131,8 +131,32 @@ def quality(endpoint: Endpoint) -> list[Tile]:
     return [tile, Tile("Labelled answers", count(seen["rows"]), "", "compared with what turned out to be true")]
 
 
+def good(endpoint: Endpoint) -> tuple[str, str]:
+    """Say in a few words how good the answers turned out to be, for the home page, and how sure that is."""
+    seen = endpoint.monitor.get("performance") or {}
+    if not seen:
+        return "Not known yet", ""
+    if seen["metric"] == "error_rate":
+        return f"{percent(seen['after'], 2)} wrong", f"was {percent(seen['before'], 2)}"
+    return f"off by {number(seen['after'])}", f"was {number(seen['before'])}"
+
+
+def unknown(endpoint: Endpoint, past: Sequence[Rollout], champion: Version) -> list[str]:
+    """Say what is known of how good the champion is while no labels of its own have been weighed."""
+    said = [
+        f"At its gate: {name} {value} ({between}) on rows it had not seen."
+        for name, value, between in metrics(champion)[:1]
+    ]
+    mine = [r for r in past if r.challenger == endpoint.champion and r.state == "promoted" and r.latest is not None]
+    return said + [f"In its rollout: {r.latest.sentence}" for r in mine[:1] if r.latest is not None]
+
+
 def page(endpoint: Endpoint, now: float) -> dict[str, Any]:
-    """Lay out the drift page."""
+    """Lay out the drift page; while the champion has not been compared, the last comparison before it."""
+    missing = not endpoint.monitor
+    said = sentences.no_drift(endpoint) if missing else None
+    if missing and endpoint.compared_before is not None:
+        endpoint = replace(endpoint, monitor=endpoint.compared_before[1])
     watched = columns(endpoint)
     changed = [c for c in watched if c.changed]
     others = [c for c in watched if not c.changed]
@@ -140,7 +164,8 @@ def page(endpoint: Endpoint, now: float) -> dict[str, Any]:
     found = endpoint.monitor.get("open", {})
     since = min((found[kind]["since"] for kind in ("drift", "quality") if kind in found), default=None)
     return {
-        "says": sentences.drift(endpoint.name, [c.name for c in changed], len(watched), rows),
+        "says": said or sentences.drift(endpoint.name, [c.name for c in changed], len(watched), rows),
+        "past": missing,
         "changed": changed,
         "others": others[:LISTED],
         "rest": others[LISTED:],

@@ -38,13 +38,15 @@ def lamp(state: str) -> Markup:
 def spark(values: Sequence[float | None], label: str, *, area: bool = False, role: str = "") -> Markup:
     """Draw a small line without axes; `label` says what it is and on which scale."""
     known = [v for v in values if v is not None and math.isfinite(v)]
-    if len(known) < 2:
+    if not known:
         return Markup("")
     low, high = (0.0 if area else min(known)), max(known)
     spread = (high - low) or max(abs(high), 1e-9)
-    last = max(len(values) - 1, 1)
+    # Each value stands for a stretch of time, so it is drawn as one: a slope between two counts would invent some.
     scaled: Points = [
-        (100 * i / last, None if v is None else 26 - 24 * (v - low) / spread) for i, v in enumerate(values)
+        (100 * x / len(values), None if v is None else 26 - 24 * (v - low) / spread)
+        for i, v in enumerate(values)
+        for x in (i, i + 1)
     ]
     body = Markup("")
     for piece in pieces(scaled):

@@ -7,7 +7,7 @@ from starlette.responses import HTMLResponse, Response
 
 from shipway import govern
 from shipway import ledger as book
-from shipway.console import charts, checks, differences, read, record, sentences
+from shipway.console import charts, checks, differences, read, record, sentences, trying
 from shipway.console.figures import day
 from shipway.console.views import Version
 from shipway.console.visit import Visit
@@ -24,19 +24,21 @@ def home(visit: Visit) -> Response:
         found = read.endpoints(tx, visit.project, visit.now)
         servers = read.health(tx)
         lately = [record.line(entry) for entry in read.newest(tx, visit.project, limit=5)]
-    says = sentences.home(found)
+    asking = [sentences.asking(e, visit.now) for e in found if any(alarm.rings(visit.now) for alarm in e.alarms)]
+    proposed = [(e, job) for e in found for job in e.jobs if job.state == "proposed"]
+    notes = charts.notes(visit.failures, servers, visit.platform.settings.logs, visit.now)
+    waits = [e for e in found if e.rollout is not None and e.rollout.state == "waiting"]
+    says = sentences.home(found, len(asking) + len(proposed) + len(waits) + len(notes))
     if not found:
         return visit.render(
             "empty.html", says=says, machine=charts.machine(visit.platform.settings, servers, visit.now)
         )
-    asking = [sentences.asking(e, visit.now) for e in found if any(alarm.rings(visit.now) for alarm in e.alarms)]
-    proposed = [(e, job) for e in found for job in e.jobs if job.state == "proposed"]
     trying = [
         (e, checks.nearest(e.rollout), sentences.stage(e)) for e in found if e.rollout is not None and e.rollout.open
     ]
-    rows = [(e, sentences.state(e), charts.row(e), differences.brief(e)) for e in found]
+    rows = [(e, sentences.state(e), charts.row(e), differences.brief(e), differences.good(e)) for e in found]
     return visit.render(
-        "home.html", says=says, asking=asking, proposed=proposed, trying=trying, rows=rows, lately=lately
+        "home.html", says=says, notes=notes, asking=asking, proposed=proposed, trying=trying, rows=rows, lately=lately
     )
 
 
@@ -50,9 +52,19 @@ def endpoint(visit: Visit) -> Response:
         past = read.rollouts(tx, visit.project, name)
         history = [record.line(entry) for entry in read.newest(tx, visit.project, subject=f"endpoint:{name}", limit=6)]
         lines = explain(tx, found.rollout.id)["lines"] if found.rollout is not None else []
+    example = trying.examples(visit, found)
+    ringing = sum(alarm.rings(visit.now) for alarm in found.alarms)
+    waits = found.rollout is not None and found.rollout.state == "waiting"
+    proposed = [(found, job) for job in found.jobs if job.state == "proposed"]
     return visit.render(
         "endpoint.html",
-        says=sentences.endpoint(found, checks.asked(found.rollout), checks.more(lines)),
+        says=sentences.endpoint(
+            found, checks.asked(found.rollout), checks.more(lines), ringing + waits + len(proposed)
+        ),
+        waits=waits,
+        proposed=proposed,
+        asking=[sentences.asking(found, visit.now)] if ringing else [],
+        unknown=differences.unknown(found, past, here[0][0]),
         endpoint=found,
         split=charts.split(found),
         obeyed=charts.obeyed(servers, epoch, visit.now),
@@ -62,7 +74,7 @@ def endpoint(visit: Visit) -> Response:
         versions=here,
         past=past,
         history=history,
-        call=charts.call(found, visit.platform.settings),
+        call=charts.call(found, visit.platform.settings, example[0] if example else charts.middles(found.manifest)),
         latest=found.rollout.id if found.rollout is not None else past[0].id if past else "",
     )
 
@@ -96,7 +108,11 @@ def models(visit: Visit) -> Response:
     by_model: dict[str, list[tuple[Version, list[tuple[str, str, str]]]]] = {}
     for version in found:
         by_model.setdefault(version.model, []).append((version, charts.metrics(version)))
-    return visit.render("models.html", says=sentences.models(found), models=by_model)
+    described = {
+        model: next((v.manifest.description for v, _ in of if v.manifest.description), "")
+        for model, of in by_model.items()
+    }
+    return visit.render("models.html", says=sentences.models(found), models=by_model, described=described)
 
 
 def version(visit: Visit) -> Response:
@@ -144,7 +160,7 @@ def alerts(visit: Visit) -> Response:
     with visit.platform.database.read() as tx:
         open_ones = read.alarms(tx, visit.project)
         past = read.alarms(tx, visit.project, past=True)
-        channels = [(e.name, e.settings.webhooks) for e in read.rows(tx, visit.project)]
+        channels = [(e.name, read.channels(e)) for e in read.rows(tx, visit.project)]
     return visit.render(
         "alerts.html",
         says=sentences.alerts(open_ones, len(past), visit.now),

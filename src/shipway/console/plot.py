@@ -173,7 +173,9 @@ def chart(
         marks: moments.
         limits: lines that matter.
     """
-    layers = [_grid(axes), *(_band(axes, b) for b in bands), *(_line(axes, x) for x in lines)]
+    ends = _ends(axes, lines)
+    layers = [_grid(axes), *(_band(axes, b) for b in bands)]
+    layers += [_line(axes, x, end) for x, end in zip(lines, ends, strict=True)]
     layers += [*(_limit(axes, x) for x in limits), *(_mark(axes, x) for x in marks)]
     inner = Markup("").join(layer for layer, _ in layers)
     outer = Markup("").join(layer for _, layer in layers)
@@ -205,7 +207,21 @@ def _band(axes: Axes, band: Band) -> Layers:
     return (inner if band.points else Markup("")), Markup("")
 
 
-def _line(axes: Axes, line: Line) -> Layers:
+LABEL = 14
+"""Pixels that a label needs for itself."""
+
+
+def _ends(axes: Axes, lines: Sequence[Line]) -> list[float | None]:
+    """Place the labels at the ends of lines, in pixels, so that none covers another; None for no label."""
+    known = [[y for _, y in line.points if y is not None] for line in lines]
+    wanted = [axes.pixel(ys[-1]) - 5 if line.label and ys else None for line, ys in zip(lines, known, strict=True)]
+    floor = math.inf
+    for i in sorted((i for i, y in enumerate(wanted) if y is not None), key=lambda i: -(wanted[i] or 0.0)):
+        wanted[i] = floor = min(wanted[i] or 0.0, floor - LABEL)
+    return wanted
+
+
+def _line(axes: Axes, line: Line, end: float | None) -> Layers:
     inner, outer = Markup(""), Markup("")
     for piece in pieces(line.points):
         placed = [(axes.across(x), axes.down(y)) for x, y in piece]
@@ -216,11 +232,9 @@ def _line(axes: Axes, line: Line) -> Layers:
                 line.role, placed[0][0], numbers(placed), placed[-1][0]
             )
         inner += Markup('<path class="l {} {}" d="M{}"/>').format(line.role, line.kind, numbers(placed))
-    known = [y for _, y in line.points if y is not None]
-    if line.label and known:
-        y = axes.pixel(known[-1]) - 5
+    if end is not None:
         outer = Markup('<text class="halo {}" x="100%" y="{:.0f}" text-anchor="end">{}</text>').format(
-            line.role, y, line.label
+            line.role, end, line.label
         )
     return inner, outer
 
@@ -229,7 +243,7 @@ def _limit(axes: Axes, limit: Limit) -> Layers:
     cls, words = ("zero", "") if limit.zero else ("limit", "bad")
     inner = Markup('<path class="{}" d="M0 {:.0f}H1000"/>').format(cls, axes.down(limit.y))
     outer = Markup('<text class="halo {}" x="100%" text-anchor="end" y="{:.0f}">{}</text>').format(
-        words, axes.pixel(limit.y) - 4, limit.label
+        words, axes.pixel(limit.y) + (13 if limit.zero else -4), limit.label
     )
     return inner, outer
 

@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, func, or_, select
 
+from shipway.console.figures import words
 from shipway.console.traffic import traffic
 from shipway.console.views import Alarm, Endpoint, Frame, Rollout, Version
 from shipway.database import schema
 from shipway.endpoint import EndpointRow, SqlEndpoints
 from shipway.errors import Missing
 from shipway.ledger import Entry
+from shipway.monitor.policy import DEFAULT_TOML, parse_policy
 from shipway.registry import SqlRegistry, VersionRow
 from shipway.retrain import jobs as training
 from shipway.rollout.decide import Decision
@@ -103,8 +105,10 @@ def endpoint(tx: Connection, project: str, name: str, now: float) -> Endpoint:
 def _endpoint(tx: Connection, row: EndpointRow, now: float) -> Endpoint:
     champion = SqlRegistry(tx).version(row.project, row.model, row.champion)
     state = schema.monitor_state
-    mine = (state.c.project == row.project) & (state.c.endpoint == row.name) & (state.c.digest == champion.digest)
-    summary = tx.execute(select(state.c.summary).where(mine)).scalar()
+    mine = (state.c.project == row.project) & (state.c.endpoint == row.name)
+    kept = {r.digest: r.summary for r in tx.execute(select(state).where(mine).order_by(state.c.window))}
+    summary = kept.pop(champion.digest, "")
+    before = [v for v in SqlRegistry(tx).versions(row.project, row.model) if v.digest in kept]
     return Endpoint(
         name=row.name,
         model=row.model,
@@ -116,10 +120,12 @@ def _endpoint(tx: Connection, row: EndpointRow, now: float) -> Endpoint:
         created_at=row.created_at,
         rollout=rollout(tx, row.project, row.rollout) if row.rollout else None,
         alarms=alarms(tx, row.project, row.name),
-        traffic=traffic(tx, row.project, row.name, now),
+        traffic=traffic(tx, row.project, row.name, now, opened=row.created_at),
         jobs=tuple(training.jobs(tx, row.project, row.name)[:10]),
         trains=training.policy_of(row.policies).can_train,
         monitor=msgspec.json.decode(summary) if summary else {},
+        watch=parse_policy(row.policies.get("monitor", "") or DEFAULT_TOML),
+        compared_before=(before[0].version, msgspec.json.decode(kept[before[0].digest])) if before else None,
     )
 
 
@@ -143,6 +149,7 @@ def _version(tx: Connection, row: VersionRow) -> Version:
     registry = SqlRegistry(tx)
     gates = registry.evidence(row.digest, "gate", project=row.project)
     serving = [(e.name, v) for e in SqlEndpoints(tx).all(row.project) for v in e.variants]
+    job = _training(tx, row)
     return Version(
         model=row.model,
         number=row.version,
@@ -157,7 +164,20 @@ def _version(tx: Connection, row: VersionRow) -> Version:
             alias.alias for alias in registry.aliases(row.project, row.model) if alias.version == row.version
         ),
         serves=tuple((name, v.name, v.weight) for name, v in serving if v.digest == row.digest),
+        ready=tuple(
+            e.name
+            for e in SqlEndpoints(tx).all(row.project)
+            if (e.model, e.previous) == (row.model, row.version) and row.digest not in {v.digest for v in e.variants}
+        ),
+        trained_by=job,
     )
+
+
+def _training(tx: Connection, row: VersionRow) -> training.Job | None:
+    """Find the training that made a version, if it was one of ours."""
+    mine = [e.name for e in SqlEndpoints(tx).all(row.project) if e.model == row.model]
+    made = [job for name in mine for job in training.jobs(tx, row.project, name) if job.body.digest == row.digest]
+    return made[0] if made else None
 
 
 def health(tx: Connection) -> list[tuple[str, float, int, dict[str, Any]]]:
@@ -174,6 +194,15 @@ def epoch(tx: Connection) -> int:
 def rows(tx: Connection, project: str) -> list[EndpointRow]:
     """Read the endpoints of a project as they are kept, without their traffic."""
     return sorted(SqlEndpoints(tx).all(project), key=lambda row: row.name)
+
+
+def channels(row: EndpointRow) -> list[str]:
+    """List where the alarms of an endpoint are sent, by its settings and its monitoring policy."""
+    policy = parse_policy(row.policies.get("monitor", "") or DEFAULT_TOML)
+    told = [f"webhook {hook}" for hook in row.settings.webhooks]
+    return told + [
+        "the log" if a.kind == "log" else f"webhook {a.url} ({words(list(a.signals))})" for a in policy.alert
+    ]
 
 
 def versions_at(tx: Connection, project: str, endpoint: Endpoint) -> list[tuple[Version, str]]:

@@ -4,6 +4,7 @@ Kinds that this release writes have a phrase each; any other is written as it st
 that hides what it does not understand is none.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,9 @@ def thing(subject: str) -> str:
     return f"{kind} {name}" if name else subject
 
 
+ID = re.compile(r"[a-z0-9._-]+-\d+")
+"""What names a rollout."""
+
 Said = tuple[str, str, str]
 """What, why, lamp."""
 
@@ -82,7 +86,12 @@ def _registered(subject: str, payload: dict[str, Any]) -> Said:
 
 def _moved(subject: str, payload: dict[str, Any]) -> Said:
     before = f", from version {payload['from']}" if payload.get("from") else ""
-    return f"pointed {payload.get('alias')} to {thing(subject)}{before}", _reason(payload), "soft"
+    why = _reason(payload)
+    return (
+        f"pointed {payload.get('alias')} to {thing(subject)}{before}",
+        f"for rollout {why}" if ID.fullmatch(why) else why,
+        "soft",
+    )
 
 
 def _judged(subject: str, payload: dict[str, Any]) -> Said:
@@ -93,6 +102,14 @@ def _judged(subject: str, payload: dict[str, Any]) -> Said:
         str(payload.get("sentence", "")),
         {"pass": "ok", "fail": "bad"}.get(verdict, "wait"),
     )
+
+
+def _attached(subject: str, payload: dict[str, Any]) -> Said:
+    verdict = str(payload.get("verdict") or "")
+    if payload.get("kind") != "gate" or not verdict:
+        return f"attached {payload.get('kind') or 'evidence'} to {thing(subject)}", verdict, "soft"
+    said = {"pass": "it passed", "fail": "it failed"}.get(verdict, verdict)
+    return f"had {thing(subject)} judged by the gate: {said}", "", {"pass": "ok", "fail": "bad"}.get(verdict, "wait")
 
 
 def _created(subject: str, payload: dict[str, Any]) -> Said:
@@ -184,6 +201,7 @@ PHRASES: dict[str, Callable[[str, dict[str, Any]], Said]] = {
     "alias.moved": _moved,
     "gate.judged": _judged,
     "gate.attached": _judged,
+    "evidence.attached": _attached,
     "endpoint.created": _created,
     "endpoint.champion": _champion,
     "endpoint.split": _split,

@@ -7,7 +7,7 @@ p-value, and promise nothing that the evidence does not carry.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shipway.console.figures import count, percent, plural, start, words
+from shipway.console.figures import count, duration, percent, plural, start, words
 from shipway.console.views import Alarm, Endpoint, Rollout, Version
 from shipway.terms import BASIS
 
@@ -52,11 +52,16 @@ ENDED = {"promoted": "promoted", "rolled_back": "rolled back", "superseded": "en
 
 
 def state(endpoint: Endpoint) -> State:
-    """Say how an endpoint is: by its worst open alarm, else by whether it is used."""
+    """Say how an endpoint is: by its worst open alarm, else by whether it is used and watched.
+
+    Healthy is only what was compared with its reference; what merely answers is working.
+    """
     kind = _worst(endpoint.alarms)
     if kind:
         return TROUBLE[kind]
-    return State("Healthy", "ok") if endpoint.traffic is not None else State("Waiting", "off")
+    if endpoint.traffic is None:
+        return State("Waiting", "off")
+    return State("Healthy", "ok") if endpoint.monitor else State("Working", "soft")
 
 
 def _worst(alarms: Sequence[Alarm]) -> str:
@@ -68,17 +73,18 @@ def _are(names: list[str], one: str, many: str) -> str:
     return f"{start(words(names))} {one if len(names) == 1 else many}"
 
 
-def home(endpoints: Sequence[Endpoint]) -> Says:
-    """Say how all endpoints are."""
+def home(endpoints: Sequence[Endpoint], asks: int = 0) -> Says:
+    """Say how all endpoints are, and whether one of `asks` things waits for the reader."""
     if not endpoints:
         return Says(
             "Nothing is deployed yet. Deploy a trained model, or watch the demo first.",
             "Shipway is running on this machine and everything it needs is in place.",
         )
     parts = []
-    healthy = [e.name for e in endpoints if state(e).word == "Healthy"]
-    if healthy:
-        parts.append(_are(healthy, "is healthy.", "are healthy."))
+    for word in ("Healthy", "Working"):
+        named = [e.name for e in endpoints if state(e).word == word]
+        if named:
+            parts.append(_are(named, f"is {word.lower()}.", f"are {word.lower()}."))
     for kind, phrase in _HAS.items():
         named = [e.name for e in endpoints if _worst(e.alarms) == kind]
         if named:
@@ -86,12 +92,19 @@ def home(endpoints: Sequence[Endpoint]) -> Says:
     waiting = [e.name for e in endpoints if state(e).word == "Waiting"]
     if waiting:
         parts.append(_are(waiting, "waits for its first request.", "wait for their first requests."))
-    return Says(" ".join(parts), _running([e for e in endpoints if e.rollout is not None and e.rollout.open]))
+    trying = _running([e for e in endpoints if e.rollout is not None and e.rollout.open])
+    return Says(" ".join(parts), f"{trying} {_asks(asks)}")
+
+
+def _asks(asks: int) -> str:
+    if not asks:
+        return "Nothing is asked of you."
+    return f"{start(plural(asks, 'thing waits', 'things wait'))} for you below."
 
 
 def _running(trying: list[Endpoint]) -> str:
     if not trying:
-        return "No rollout is running. Nothing is asked of you."
+        return "No rollout is running."
     said = [f"{e.name}, version {e.rollout.challenger}{_on(e)}" for e in trying if e.rollout is not None]
     return f"{'One rollout is' if len(said) == 1 else f'{len(said)} rollouts are'} running: {words(said)}."
 
@@ -117,13 +130,14 @@ def stage(endpoint: Endpoint) -> str:
     return {"": "Waiting"}.get(where := _on(endpoint).strip(), start(where))
 
 
-def endpoint(endpoint: Endpoint, asked: str = "", more: int | None = None) -> Says:
+def endpoint(endpoint: Endpoint, asked: str = "", more: int | None = None, asks: int = 0) -> Says:
     """Say how one endpoint is, who answers, and what its rollout waits for.
 
     Args:
         endpoint: the endpoint.
         asked: what the running rollout says of itself, or "".
         more: how many more requests it needs at the rates seen so far, if that can be said.
+        asks: how many alarms wait for somebody.
     """
     needs = f" and needs about {count(more)} more requests" if more is not None else ""
     name, challenger = start(endpoint.name), endpoint.variant("challenger")
@@ -131,12 +145,13 @@ def endpoint(endpoint: Endpoint, asked: str = "", more: int | None = None) -> Sa
     first = (
         f"{name} {_HAS[kind].format('has')}."
         if kind
-        else f"{name} is healthy."
+        else f"{name} is {state(endpoint).word.lower()}."
         if endpoint.traffic is not None
         else f"{name} is ready and waits for its first request."
     )
+    then = " ".join(filter(None, (_quiet(endpoint), asked or _unwatched(endpoint), _asks(asks))))
     if challenger is None:
-        return Says(f"{first} Version {endpoint.champion} answers everyone.", asked or "Nothing is asked of you.")
+        return Says(f"{first} Version {endpoint.champion} answers everyone.", then)
     if challenger.mode == "shadow":
         trial = (
             f"Version {endpoint.champion} answers everyone; version {challenger.version} is tried on copies of "
@@ -148,7 +163,20 @@ def endpoint(endpoint: Endpoint, asked: str = "", more: int | None = None) -> Sa
             f"Version {endpoint.champion} answers {percent(1 - share)} of requests; version {challenger.version} is "
             f"being tried on {percent(share)}{needs}."
         )
-    return Says(f"{first} {trial}", asked or "Nothing is asked of you.")
+    return Says(f"{first} {trial}", then)
+
+
+def _quiet(endpoint: Endpoint) -> str:
+    quiet = endpoint.traffic.quiet_s if endpoint.traffic is not None else 0.0
+    return f"No request has come for {duration(quiet)}." if quiet else ""
+
+
+def _unwatched(endpoint: Endpoint) -> str:
+    if endpoint.traffic is None or endpoint.monitor or _worst(endpoint.alarms):
+        return ""
+    if not endpoint.settings.capture:
+        return "Capture is off, so nobody watches whether its data or its answers change."
+    return f"Version {endpoint.champion} has not had enough requests yet to compare them with its reference."
 
 
 def ledger(entries: int, fault: str, first_bad: int | None) -> Says:
@@ -209,7 +237,8 @@ def version(version: Version, claims: str) -> Says:
     }[version.verdict]
     name = f"{start(version.model)} version {version.number}"
     if not version.serves:
-        return Says(f"{name} {gate} and serves no endpoint.", claims)
+        ready = f"; {words(list(version.ready))} can go back to it at once" if version.ready else ""
+        return Says(f"{name} {gate} and serves no endpoint{ready}.", claims)
     roles = []
     for served, variant, weight in version.serves:
         if variant == "champion":
@@ -228,14 +257,9 @@ def drift(name: str, changed: Sequence[str], columns: int, rows: int) -> Says:
     Args:
         name: of the endpoint.
         changed: columns proved to have changed, most affected first.
-        columns: how many are watched.
+        columns: how many are watched, at least one.
         rows: how many rows have been compared.
     """
-    if not columns:
-        return Says(
-            f"{start(name)} has not been compared with its reference yet.",
-            "The first comparison follows the first rows that servers capture and the collector brings in.",
-        )
     if not changed:
         return Says(
             f"{start(name)} gets the data its model was made for: none of {plural(columns, 'column')} has changed.",
@@ -246,6 +270,21 @@ def drift(name: str, changed: Sequence[str], columns: int, rows: int) -> Says:
         f"{plural(len(changed), 'column')} of {columns}, by {count(rows)} rows. A change in the data is not yet a "
         "worse answer; quality is watched separately.",
     )
+
+
+def no_drift(endpoint: Endpoint) -> Says:
+    """Say that an endpoint has not been compared, and what stands on the page instead."""
+    version, name = endpoint.champion, start(endpoint.name)
+    first = f"Version {version} of {endpoint.name} has not been compared with its reference yet."
+    if not endpoint.settings.capture:
+        return Says(f"{name} is not watched: its capture is off.", "No row is kept, so there is nothing to compare.")
+    needs = f"{plural(endpoint.watch.min_rows, 'row')} that version {version} has answered as champion"
+    if endpoint.compared_before is None:
+        return Says(first, f"The first comparison needs {needs}.")
+    old, found = endpoint.compared_before
+    names = list(dict.fromkeys(c for kind in found.get("open", {}).values() for c in kind.get("columns", ())))
+    had = f"had different data than it was made for ({words(names)})" if names else "had the data it was made for"
+    return Says(first, f"The first comparison needs {needs}. Below is the last one of version {old}, which {had}.")
 
 
 def ended(rollout: Rollout) -> str:

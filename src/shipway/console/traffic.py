@@ -40,6 +40,12 @@ class Traffic:
     """Version -> requests in the last five minutes."""
     recent_s: float
     """How many seconds `recent` spans."""
+    opened: float = 0.0
+    """Unix seconds since when the endpoint can be asked; the first bin is no longer than that."""
+    lately: tuple[int, float] = (0, 0.0)
+    """Requests in this minute and the one before, and how many seconds they span."""
+    last_at: float = 0.0
+    """End of the last minute that had a request, at most now."""
 
     @property
     def total(self) -> int:
@@ -53,18 +59,32 @@ class Traffic:
 
     @property
     def per_second(self) -> float:
-        """Requests a second in the last five minutes."""
-        return sum(self.recent.values()) / self.recent_s if self.recent_s > 0 else 0.0
+        """Requests a second in this minute and the one before."""
+        n, spanned = self.lately
+        return n / spanned if spanned > 0 else 0.0
+
+    @property
+    def span_s(self) -> float:
+        """How many seconds all of this covers."""
+        return self.ends - max(self.begins, self.opened)
+
+    @property
+    def quiet_s(self) -> float:
+        """For how many seconds nobody has asked; 0 while somebody does."""
+        return 0.0 if self.lately[0] else max(self.ends - self.last_at, 0.0)
+
+    def spans(self) -> list[tuple[float, float]]:
+        """Begin and end of each bin; the first begins no earlier than the endpoint, the last ends now."""
+        begins = [self.begins + i * self.bin_s for i in range(len(self.requests))]
+        return [(min(max(at, self.opened), self.ends), min(at + self.bin_s, self.ends)) for at in begins]
 
     def rates(self, version: int | None = None) -> list[tuple[float, float | None]]:
         """Requests a second at the middle of each bin, of one version or of all."""
         counts = self.requests if version is None else self.versions.get(version, (0,) * len(self.requests))
-        out: list[tuple[float, float | None]] = []
-        for i, n in enumerate(counts):
-            begins = self.begins + i * self.bin_s
-            spanned = min(self.ends, begins + self.bin_s) - begins
-            out.append((begins + spanned / 2, n / spanned if spanned > 0 else None))
-        return out
+        return [
+            ((begin + end) / 2, n / (end - begin) if end > begin else None)
+            for (begin, end), n in zip(self.spans(), counts, strict=True)
+        ]
 
 
 def quantile(bins: Sequence[int], q: float) -> float | None:
@@ -96,10 +116,13 @@ def _add(total: list[int], more: Sequence[int]) -> None:
         total[i] += n
 
 
-def traffic(tx: Connection, project: str, endpoint: str, now: float, span_s: float = DAY_S) -> Traffic | None:
+def traffic(
+    tx: Connection, project: str, endpoint: str, now: float, *, span_s: float = DAY_S, opened: float = 0.0
+) -> Traffic | None:
     """Read the traffic of the last `span_s` seconds; None if there never was any.
 
-    The stretch begins with the first minute that has a request, so that a new endpoint fills its charts.
+    The stretch begins with the first minute that has a request, so that a new endpoint fills its charts;
+    `opened`, when the endpoint was made, says how much of that minute counts.
     """
     table = schema.endpoint_count
     mine = (table.c.project == project) & (table.c.endpoint == endpoint)
@@ -123,6 +146,7 @@ def traffic(tx: Connection, project: str, endpoint: str, now: float, span_s: flo
     latency: list[list[int]] = [[] for _ in range(count)]
     overall: list[int] = []
     recent: dict[int, int] = defaultdict(int)
+    lately_from, lately = (now // 60 - 1) * 60, 0
     recent_from = max(begins, (now // 60 - 4) * 60)
     for row in rows:
         at = min(max(int((row.minute * 60 - begins) // bin_s), 0), count - 1)
@@ -136,6 +160,8 @@ def traffic(tx: Connection, project: str, endpoint: str, now: float, span_s: flo
             _add(overall, bins)
         if row.minute * 60 >= recent_from:
             recent[row.version] += row.n
+        if row.minute * 60 >= lately_from:
+            lately += row.n
     return Traffic(
         begins=begins,
         ends=now,
@@ -147,4 +173,7 @@ def traffic(tx: Connection, project: str, endpoint: str, now: float, span_s: flo
         overall=_three(overall),
         recent=dict(recent),
         recent_s=now - recent_from,
+        opened=opened,
+        lately=(lately, now - max(lately_from, begins, opened)),
+        last_at=min(now, (last_ever + 1) * 60.0),
     )

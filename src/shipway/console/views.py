@@ -5,6 +5,7 @@ from typing import Any
 
 from shipway.console.traffic import Traffic
 from shipway.endpoint import EndpointSettings
+from shipway.monitor.policy import Policy
 from shipway.retrain.jobs import Job
 from shipway.rollout.decide import Decision
 from shipway.terms import Manifest, Signal, Variant
@@ -86,7 +87,11 @@ class Endpoint:
     trains: bool = False
     """Whether its policy says how to train."""
     monitor: dict[str, Any] = field(default_factory=dict)
-    """The summary that the monitor wrote for pages, {} before its first window."""
+    """The summary that the monitor wrote for pages about its champion, {} before its first window."""
+    watch: Policy = field(default_factory=Policy)
+    """How it is watched, and who hears of alarms."""
+    compared_before: tuple[int, dict[str, Any]] | None = None
+    """Version that answered before and was watched last, with its summary; None if none was."""
 
     def variant(self, named: str) -> Variant | None:
         """The variant of this name, or None."""
@@ -111,3 +116,7 @@ class Version:
     aliases: tuple[str, ...]
     serves: tuple[tuple[str, str, int], ...]
     """(endpoint, variant, weight in basis points)."""
+    ready: tuple[str, ...] = ()
+    """Endpoints that keep it loaded for an instant rollback."""
+    trained_by: Job | None = None
+    """The training of this platform that made it, None if it was brought from outside."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from shipway.bundle import BundleStore
 from shipway.console import read, session, templates
 from shipway.database import Database
 from shipway.errors import ShipwayError
@@ -20,6 +21,7 @@ DONE = {
     "promoted": "Promoted: it is the champion now.",
     "rolled-back": "Rolled back: the champion answers everyone again.",
     "retraining": "Retraining is queued. Its result goes through gate and rollout as always.",
+    "labelled": "Noted. The label reaches the figures within seconds.",
     "acknowledged": "The alarm is acknowledged. It stays listed until its cause is gone.",
 }  # fmt: skip
 """What a page says after an action; addresses carry the key, never the text."""
@@ -36,6 +38,11 @@ class Platform(Protocol):
     @property
     def database(self) -> Database:
         """The metadata database, open."""
+        ...
+
+    @property
+    def bundles(self) -> BundleStore:
+        """Where bundles are."""
         ...
 
     @property
@@ -59,6 +66,12 @@ class Visit:
     def project(self) -> str:
         """Project of whoever is signed in."""
         return self.principal.project
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Steps of the control plane that fail now, each with its last error."""
+        clockwork = getattr(self.request.app.state, "clockwork", None)
+        return dict(clockwork.failures) if clockwork is not None else {}
 
     @property
     def posted(self) -> bool:

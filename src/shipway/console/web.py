@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from shipway.console import actions, assets, guard, pages, session, signing
+from shipway.console import actions, assets, guard, pages, session, signing, trying
 from shipway.console.visit import Platform, Visit
 from shipway.errors import Forbidden, Rejected, ShipwayError
 from shipway.terms import Principal
@@ -55,6 +55,8 @@ def mount(app: FastAPI, platform: Platform) -> None:
     add("/logout", signing.logout, both)
     add("/", pages.home)
     add("/endpoints/{name}", pages.endpoint)
+    add("/endpoints/{name}/try", trying.page, both)
+    add("/endpoints/{name}/label", trying.label, both)
     add("/endpoints/{name}/rollback", actions.roll_back_endpoint, both)
     add("/endpoints/{name}/retrain", actions.retrain, both)
     add("/jobs/{id}/approve", actions.approve_training, both)

@@ -110,6 +110,7 @@ def _tell(cut: Any, home: Path, say: Callable[[str], None], *, began: float, sta
     from shipway.client import Client
     from shipway.control import Processes
     from shipway.control.setup import control_url
+    from shipway.demo.patience import PatientClient
     from shipway.demo.receiver import Receiver
     from shipway.demo.story import ENDPOINT, RATE, Story, tell
     from shipway.demo.traffic import Rows, Traffic
@@ -132,7 +133,7 @@ def _tell(cut: Any, home: Path, say: Callable[[str], None], *, began: float, sta
         )
         folder = home / "packed"
         folder.mkdir()
-        story = Story(cut, client, folder, traffic, receiver, say, clock)
+        story = Story(cut, PatientClient(client), folder, traffic, receiver, say, clock)
         tell(story, receiver.url)
         result = closing(story, began)
         _print_closing(story, result, control_url(settings), say)

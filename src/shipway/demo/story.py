@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 
 from shipway import pack
-from shipway.client import Client
 from shipway.demo import models
 from shipway.demo.data import Data, records, to_arrow
+from shipway.demo.patience import PatientClient
 from shipway.demo.receiver import Receiver
 from shipway.demo.traffic import Rows, Traffic
 from shipway.errors import ShipwayError, Unavailable
@@ -42,7 +42,7 @@ class Story:
     """What the steps share."""
 
     data: Data
-    client: Client
+    client: PatientClient
     folder: Path
     traffic: Traffic
     receiver: Receiver
@@ -101,7 +101,7 @@ def ship(story: Story, which: str, packed: pack.Packed) -> dict[str, Any]:
     """Upload, register and gate a bundle; returns the judgement."""
     digest = story.client.upload(packed.folder)
     story.versions[which] = story.client.register(MODEL, digest)
-    judgement = story.client.gate(MODEL, story.versions[which])
+    judgement: dict[str, Any] = story.client.gate(MODEL, story.versions[which], policy=policy("gate"))
     story.say(f"  version {story.versions[which]} ({which}), gate {judgement['verdict']}: {judgement['sentence']}")
     return judgement
 
@@ -113,17 +113,13 @@ def wait_for_rollout(
     deadline = monotonic() + timeout_s
     told = ""
     while True:
-        try:
-            now = story.client.rollout(rollout)
-        except Unavailable:
-            now = {}
-        if now:
-            where = f"{now['state']} {now.get('step')}"
-            if where != told:
-                told = where
-                story.say(f"  {now.get('sentence', '')}")
-            if until(now):
-                return now
+        now: dict[str, Any] = story.client.rollout(rollout)
+        where = f"{now['state']} {now.get('step')}"
+        if where != told:
+            told = where
+            story.say(f"  {now.get('sentence', '')}")
+        if until(now):
+            return now
         if monotonic() > deadline:
             raise Unavailable(
                 f"the rollout is {now.get('state', 'unknown')} after {timeout_s:.0f} s: {now.get('sentence', '')}",
@@ -153,7 +149,11 @@ def begin(story: Story, webhook: str) -> None:
         judgement = ship(story, "first", packed)
         step.ok, step.detail = judgement["verdict"] == "pass", judgement["sentence"]
     with story.step("deploy") as step:
-        policies = {"rollout": policy("rollout"), "monitor": policy("monitor", WEBHOOK=webhook)}
+        policies = {
+            "gate": policy("gate"),
+            "rollout": policy("rollout"),
+            "monitor": policy("monitor", WEBHOOK=webhook),
+        }
         show(story, policies)
         story.client.deploy(
             ENDPOINT,
@@ -265,7 +265,7 @@ def drift_and_retrain(story: Story) -> None:
         def alerted() -> bool:
             return any(wanted <= set(message.get("columns", ())) for message in story.receiver.messages)
 
-        found = story.traffic.wait(lambda: wanted <= set(_quiet(named, [])), 25) and story.traffic.wait(alerted, 10)
+        found = story.traffic.wait(lambda: wanted <= set(named()), 25) and story.traffic.wait(alerted, 10)
         story.drift_columns = list(dict.fromkeys(named()))
         for signal in client.signals(ENDPOINT):
             story.say(f"  {signal['sentence']}")
@@ -278,13 +278,6 @@ def drift_and_retrain(story: Story) -> None:
         story.say("  automatic retraining is switched on")
         client.set_endpoint(ENDPOINT, settings={"auto_retrain": True}, policies=policies)
         step.ok, step.detail = _retrained(story)
-
-
-def _quiet(ask: Callable[[], list[str]], otherwise: list[str]) -> list[str]:
-    try:
-        return ask()
-    except Unavailable:
-        return otherwise
 
 
 def _retrained(story: Story) -> tuple[bool, str]:

@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 
+from shipway.govern import serving
 from shipway.govern.claims import Card, Claim, Section
+from shipway.govern.serving import Place
 from shipway.govern.wording import change, dataset, figure, listed, measured, metric_name, number, plural, thousands
 from shipway.ledger import Entry
 from shipway.terms import Column, Manifest, Task
@@ -25,7 +27,7 @@ BUNDLE = "manifest of the bundle"
 RECORDED = "recorded when packing"
 
 
-def card(
+def card(  # noqa: PLR0913 - what may be known of a version, all but the first two optional
     manifest: Manifest,
     digest: str,
     evidence: Sequence[Mapping[str, Any]] = (),
@@ -33,6 +35,7 @@ def card(
     ledger: Sequence[Entry | Mapping[str, Any]] = (),
     *,
     version: int = 0,
+    places: Sequence[Place] | None = None,
 ) -> Card:
     """Gather everything that is known about one version into a card.
 
@@ -44,6 +47,7 @@ def card(
         monitor: the summary that the monitor keeps for pages, None where nothing is watched.
         ledger: entries about this version, oldest first.
         version: its number in the registry.
+        places: where it runs now; None where that is not known, as from a bundle alone.
     """
     statements = [_statement(row) for row in evidence]
     entries = [_entry(row) for row in ledger]
@@ -56,7 +60,7 @@ def card(
         ("Whether conversion changed it", _parity(manifest, digest)),
         ("What the gate said", _gate(statements)),
         ("Limits", _limits(manifest, digest)),
-        ("How it does now", _monitoring(monitor)),
+        ("How it does now", [*serving.running(places), *serving.monitoring(monitor, places)]),
         ("Where it comes from and where it went", _lineage(manifest, digest, entries)),
         ("Licence", _licence(manifest)),
     )
@@ -281,7 +285,7 @@ def _limits(manifest: Manifest, digest: str) -> list[Claim]:
         claims.append(
             Claim(
                 "measured",
-                f"Numbers seen in training: {listed(ranges, 30)}. Beyond them it extrapolates.",
+                f"Numbers seen in training: {listed(ranges, 6)}. Beyond them it extrapolates.",
                 "signature",
                 digest,
             )
@@ -290,7 +294,7 @@ def _limits(manifest: Manifest, digest: str) -> list[Claim]:
         claims.append(
             Claim(
                 "measured",
-                f"Known values of text columns: {listed(levels, 30)}. It was never asked about others.",
+                f"Known values of text columns: {listed(levels, 12)}. It was never asked about others.",
                 "signature",
                 digest,
             )
@@ -300,7 +304,9 @@ def _limits(manifest: Manifest, digest: str) -> list[Claim]:
             Claim("measured", f"Free text, whose values cannot be checked: {listed(free, 30)}.", "signature", digest)
         )
     said = (
-        f"Cells may be missing in {listed(missing, 30)}, and in no other column."
+        f"Cells may be missing in each of its {len(inputs)} columns."
+        if len(missing) == len(inputs) > 1
+        else f"Cells may be missing in {listed(missing, 12)}, and in no other column."
         if missing
         else "No cell may be missing."
     )
@@ -319,34 +325,14 @@ def _is_free(column: Column) -> bool:
     return column.datatype == "BYTES" and not column.levels
 
 
-def _monitoring(monitor: Mapping[str, Any] | None) -> list[Claim]:
-    if not monitor:
-        gap = "It is not watched: no captured traffic has been compared with its reference."
-        return [Claim("absent", gap, "deploy it, with capture on")]
-    until = monitor.get("window_end")
-    claims = [Claim("measured", f"{monitor.get('sentence', '').strip()}.", "monitor", at=until)]
-    changed = [c for found in monitor.get("open", {}).values() for c in found.get("columns", ())]
-    if changed:
-        names = listed([str(name) for name in dict.fromkeys(changed)], 30)
-        claims.append(Claim("measured", f"Columns that have changed: {names}.", "monitor", at=until))
-    seen = monitor.get("performance")
-    if seen:
-        said = str(seen.get("sentence", ""))
-        claims.append(Claim("measured", f"On live traffic {said}.", "monitor, from labels", at=until))
-    else:
-        gap = "How good it is on live traffic is not known: too few labels have arrived."
-        claims.append(Claim("absent", gap, "send labels with shipway label"))
-    return claims
-
-
 def _lineage(manifest: Manifest, digest: str, entries: Sequence[Entry]) -> list[Claim]:
     parent = str(manifest.provenance.get("parent") or "")
-    first = (
-        f"Made from version {parent[:19]}…."
-        if parent
-        else "No parent version is named: it is the first of its line, or its parent was not recorded."
-    )
-    claims = [Claim("measured", first, BUNDLE, digest)]
+    claims = []
+    if parent:
+        claims.append(Claim("measured", f"Made from version {parent[:19]}….", BUNDLE, digest))
+    elif not any(entry.kind == "retrain.done" for entry in entries):
+        gap = "No parent version is named: it is the first of its line, or its parent was not recorded."
+        claims.append(Claim("absent", gap, "name the parent when packing"))
     claims += [
         Claim("measured", change(entry), f"ledger entry {entry.seq}", entry.hash, at=entry.at) for entry in entries
     ]

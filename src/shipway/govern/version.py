@@ -5,9 +5,12 @@ from sqlalchemy import Connection, select
 
 from shipway import ledger
 from shipway.database import schema
+from shipway.endpoint import SqlEndpoints
 from shipway.govern.claims import Card
 from shipway.govern.gather import card
+from shipway.govern.serving import Place
 from shipway.registry import SqlRegistry, VersionRow
+from shipway.terms import BASIS
 
 
 def card_of(tx: Connection, version: VersionRow) -> Card:
@@ -26,5 +29,36 @@ def card_of(tx: Connection, version: VersionRow) -> Card:
     )
     summary = tx.execute(watched).scalar()
     entries = ledger.entries(tx, project=version.project, subject=f"model:{version.model}:{version.version}")
+    mine = _endpoints(tx, version)
+    made = [
+        entry
+        for entry in ledger.entries(tx, project=version.project, kind="retrain.done")
+        if entry.payload.get("version") == version.version and entry.subject in mine
+    ]
     monitor = msgspec.json.decode(summary) if summary else None
-    return card(version.manifest, version.digest, evidence, monitor, entries, version=version.version)
+    return card(
+        version.manifest,
+        version.digest,
+        evidence,
+        monitor,
+        [*made, *entries],
+        version=version.version,
+        places=_places(tx, version),
+    )
+
+
+def _endpoints(tx: Connection, version: VersionRow) -> set[str]:
+    return {f"endpoint:{e.name}" for e in SqlEndpoints(tx).all(version.project) if e.model == version.model}
+
+
+def _places(tx: Connection, version: VersionRow) -> list[Place]:
+    """Find where a version runs, and where it is kept loaded."""
+    places = []
+    for found in SqlEndpoints(tx).all(version.project):
+        mine = [v for v in found.variants if v.digest == version.digest]
+        for variant in mine:
+            part = "shadow" if variant.mode == "shadow" else variant.name
+            places.append(Place(found.name, part, variant.weight / BASIS, found.settings.capture))
+        if not mine and (found.model, found.previous) == (version.model, version.version):
+            places.append(Place(found.name, "before"))
+    return places

@@ -115,7 +115,18 @@ def change(entry: Entry) -> str:
         "version.registered": "Registered",
         "alias.moved": f"The alias {payload.get('alias', '')} was pointed at it",
         "gate.judged": f"Judged by the gate: {payload.get('verdict', '')}",
+        "evidence.attached": f"Evidence was attached ({payload.get('kind')}: {payload.get('verdict') or 'no verdict'})",
         "gate.attached": f"The gate's verdict, {payload.get('verdict', '')}, was attached",
     }.get(entry.kind) or entry.kind.replace(".", " ").replace("_", " ").capitalize()
-    why = str(payload.get("why") or "")
+    why = str(payload.get("why") or "").rstrip(".")
+    if entry.kind == "retrain.done":
+        return _trained(entry, why)
     return f"{said} by {entry.actor}" + (f": {why}." if why else ".")
+
+
+def _trained(entry: Entry, why: str) -> str:
+    payload = entry.payload
+    rows, parent = payload.get("rows"), payload.get("parent")
+    model = f" while version {parent} was champion" if parent else ""
+    data = f" on {thousands(rows)} labelled rows of {entry.subject.partition(':')[2]}" if rows else ""
+    return f"Trained by the platform{data}{model}" + (f", because of {why}." if why else ".")

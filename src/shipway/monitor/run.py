@@ -246,7 +246,7 @@ def _tell(tx: Connection, watched: Watched, known: Read, findings: list[Finding]
     told = []
     for kind, before in known.signals.items():
         if _is_stale(watched, before.signal):
-            said = f"{before.signal.sentence}; closed because {watched.champion} answers since"
+            said = f"{before.signal.sentence}; closed because {watched.champion} answers instead"
             _close(tx, watched, msgspec.structs.replace(before.signal, sentence=said), now, told=kind not in resting)
     for finding in findings:
         open_signal = known.signals.get(finding.kind)

@@ -73,7 +73,9 @@ def _train(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
             return {"ok": False, "sentence": f"the command could not be started: {exc}"}
         code = _wait(process, job["timeout_s"])
     if code != 0:
-        return {"ok": False, "sentence": f"the command {_ended(code, job['timeout_s'])}"}
+        # A kill from outside (somebody's, or the kernel's for want of memory) says nothing about the training itself.
+        lost = code is not None and code == -signal.SIGKILL
+        return {"ok": False, "lost": lost, "sentence": f"the command {_ended(code, job['timeout_s'])}"}
     return _accepted(out, job)
 
 

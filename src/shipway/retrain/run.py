@@ -207,7 +207,9 @@ def _look(database: Database, bundles: BundleStore, job: Job, now: float, fence:
         with database.transaction() as tx:
             _require(tx, fence, now)
             current = jobs.get(tx, job.id)
-            if current.state == "running":
+            if current.state == "running" and result.get("lost"):
+                _lose(tx, current, str(result["sentence"]), now)
+            elif current.state == "running":
                 _finish(tx, bundles, current, result, now)
         return True
     if child.is_alive(folder):
@@ -217,11 +219,16 @@ def _look(database: Database, bundles: BundleStore, job: Job, now: float, fence:
         current = jobs.get(tx, job.id)
         if current.state != "running":
             return False
-        policy = policy_of(SqlEndpoints(tx).get(job.project, job.endpoint).policies)
-        state = after_loss(current.body.attempts, policy)
-        said = f"its process vanished in attempt {current.body.attempts} of {policy.attempts}"
-        jobs.change(tx, current, state, now, sentence=f"{said}{_last_words(folder)}", looked_at=0.0)
+        _lose(tx, current, "its process vanished", now)
     return True
+
+
+def _lose(tx: Connection, job: Job, how: str, now: float) -> None:
+    """Start a training again that ended for no reason of its own, as often as the policy allows."""
+    policy = policy_of(SqlEndpoints(tx).get(job.project, job.endpoint).policies)
+    state = after_loss(job.body.attempts, policy)
+    said = f"{how} in attempt {job.body.attempts} of {policy.attempts}"
+    jobs.change(tx, job, state, now, sentence=f"{said}{_last_words(Path(job.body.folder))}", looked_at=0.0)
 
 
 def _finish(tx: Connection, bundles: BundleStore, job: Job, result: dict[str, Any], now: float) -> None:
