@@ -17,17 +17,20 @@ ROWS = 400_000
 AT_ONCE = 16_384
 ROUNDS = 3
 
-# A process that scores and nothing else, so that its memory is what a user's would be.
+# A process that scores and nothing else, so that its memory is what a user's would be. A short file comes first:
+# what is loaded on first use is a cost of the start, which the rivals have behind them too.
 CHILD = """
 import json, sys, time
 from shipway import batch
-from shipway.bundle.runtime import onnx  # loaded before the clock starts, as it is for the rivals
 began = time.process_time()
-report = batch.score(sys.argv[1], sys.argv[2], sys.argv[3])
+batch.score(sys.argv[1], sys.argv[3], sys.argv[4])
+start = time.process_time() - began
+began = time.process_time()
+batch.score(sys.argv[1], sys.argv[2], sys.argv[4])
 used = time.process_time() - began
 # Not ru_maxrss: that begins with what the parent had when it forked.
 rss_kb = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(json.dumps({"cpu_s": used, "rss_kb": rss_kb}))
+print(json.dumps({"cpu_s": used, "start_s": start, "rss_kb": rss_kb}))
 """
 
 
@@ -40,6 +43,7 @@ def main(*, json: bool) -> dict[str, float]:
     from shipway import bundle as bundles  # noqa: PLC0415
 
     rss: list[float] = []
+    start: list[float] = []
     with tempfile.TemporaryDirectory() as name, threadpool_limits(1):
         folder = Path(name)
         trained = subject.model()
@@ -47,14 +51,16 @@ def main(*, json: bool) -> dict[str, float]:
         source = folder / "rows.parquet"
         table = subject.rows(ROWS, seed=9)
         table.to_parquet(source, index=False)
+        table[:10].to_parquet(folder / "short.parquet", index=False)
         runtime = bundles.open(bundles.audit(bundles.read(packed)), bundles.DEFAULT)
         columns = {c.name: table[c.name].to_numpy() for c in runtime.manifest.signature.inputs}
         columns = {n: v.astype(object) if v.dtype.kind not in "fiu" else v.astype(float) for n, v in columns.items()}
 
         def shipway() -> float:
-            command = [sys.executable, "-c", CHILD, packed, source, folder / "scored.parquet"]
+            command = [sys.executable, "-c", CHILD, packed, source, folder / "short.parquet", folder / "scored.parquet"]
             told = orjson.loads(subprocess.run(command, check=True, capture_output=True).stdout)
             rss.append(told["rss_kb"] / 1024)
+            start.append(told["start_s"])
             return float(told["cpu_s"])
 
         def bare() -> float:
@@ -80,6 +86,7 @@ def main(*, json: bool) -> dict[str, float]:
         "ratio_to_bare": round(per_row["shipway"] / per_row["bare"], 2),
         "ratio_to_pandas": round(per_row["shipway"] / per_row["pandas"], 2),
         "rss_mb": round(max(rss), 1),
+        "start_cpu_s": round(min(start), 3),
         "rows": ROWS,
         "bare_us_per_row": round(per_row["bare"], 3),
         "pandas_us_per_row": round(per_row["pandas"], 3),
@@ -91,7 +98,7 @@ def main(*, json: bool) -> dict[str, float]:
 def _text(found: dict[str, float]) -> str:
     return (
         f"score: {found['cpu_us_per_row']:.2f} us of CPU a row, file to file ({found['rows']:,} rows of 14 columns), "
-        f"{found['rss_mb']:.0f} MB\n"
+        f"{found['rss_mb']:.0f} MB, and {found['start_cpu_s']} s to start\n"
         f"  {found['ratio_to_bare']:.2f} times the model alone on rows in memory ({found['bare_us_per_row']:.2f} us)\n"
         f"  {found['ratio_to_pandas']:.2f} times pandas and the original model ({found['pandas_us_per_row']:.2f} us)"
     )

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from sqlalchemy import insert
 
 from shipway import access, console, ledger, rollout
+from shipway.bundle import BundleStore
 from shipway.console import session
 from shipway.database import Database, schema
 from shipway.endpoint import EndpointSettings
@@ -49,6 +50,10 @@ class Platform:
     settings: Settings
     database: Database
     clock: object = field(default=lambda: NOW)
+
+    @property
+    def bundles(self):
+        return BundleStore(self.settings.bundles)
 
 
 def make_manifest(model: str, accuracy: float, **changes) -> Manifest:
@@ -176,7 +181,9 @@ def watch(database: Database, name: str, digest: str, *, drifted: bool) -> None:
         )
         for i, f in enumerate(f for f in findings if f.status == "raised"):
             told = (name, f.kind, f.sentence)
-            raise_alarm(tx, f"{name}-{i}", told, f.since, columns=f.columns, log_e=f.log_e, bar=f.bar)
+            raise_alarm(
+                tx, f"{name}-{i}", told, f.since, columns=f.columns, log_e=f.log_e, bar=f.bar, details=f.details
+            )
 
 
 def raise_alarm(tx, key: str, signal: tuple[str, str, str], since: float, **changes) -> None:

@@ -33,7 +33,7 @@ AXE = next(Path(axe.__file__).parent.rglob("axe.min.js"))
 PAGES = [
     "/", "/endpoints/churn", "/endpoints/fraud", "/rollouts/churn-1", "/rollouts/churn-1/rollback", "/models",
     "/models/churn/2", "/drift/delivery-eta", "/drift/fraud", "/alerts", "/ledger", "/ledger?q=nothing-like-it",
-    "/endpoints/nowhere", "/logout",
+    "/endpoints/churn/try", "/endpoints/nowhere", "/logout",
 ]  # fmt: skip
 pytestmark = [
     pytest.mark.slow,
@@ -240,7 +240,7 @@ def test_page_keeps_itself_fresh(open_tab, site):
         tx.execute(insert(schema.endpoint_count).values(**row, latency_us="[0,0,120]"))
 
     page.wait_for_selector("dl.metrics", timeout=8000)
-    assert "Fraud is healthy" in page.text_content("h1")
+    assert "Fraud is working" in page.text_content("h1")
 
 
 def test_times_are_shown_in_the_readers_zone_with_utc_on_hover(open_tab, site):
@@ -285,7 +285,7 @@ def test_opened_numbers_and_the_readers_place_survive_a_refresh(open_tab, site):
 
     with site.database.transaction() as tx:
         tx.execute(insert(schema.endpoint_count).values(**{**row, "minute": minute, "outcome": "timeout", "n": 77}))
-    page.wait_for_selector("text=v1 101", timeout=8000)
+    page.wait_for_selector("text=version 1 101", timeout=8000)
 
     assert page.locator("details.data").nth(0).get_attribute("open") is not None
     assert page.evaluate("document.activeElement.tagName") == "SUMMARY"

@@ -3,13 +3,16 @@
 from html.parser import HTMLParser
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from shipway.database import schema
+from shipway.endpoint import SqlEndpoints
 from shipway.registry import SqlRegistry
 
+NOW = 1_795_183_800.0
+
 PAGES = [
-    "/", "/endpoints/churn", "/endpoints/delivery-eta", "/endpoints/fraud", "/rollouts/churn-1", "/models",
+    "/", "/endpoints/churn", "/endpoints/delivery-eta", "/endpoints/fraud", "/endpoints/churn/try", "/rollouts/churn-1", "/models",
     "/models/churn/2", "/models/churn/3", "/drift/delivery-eta", "/drift/churn", "/drift/fraud", "/alerts", "/ledger",
 ]  # fmt: skip
 VOID = {"meta", "link", "input", "br", "path", "rect", "line", "circle"}
@@ -85,7 +88,7 @@ def test_home_names_the_healthy_the_troubled_and_the_running_rollout(reader):
 
 @pytest.mark.usefixtures("story")
 def test_endpoint_says_who_answers_how_much_and_what_the_trial_still_needs(reader):
-    page = reader.get("/endpoints/churn").text
+    page = reader.get("/endpoints/churn").text.replace("\N{NO-BREAK SPACE}", " ")
 
     assert "Version 1 answers 90 % of requests; version 2 is being tried on 10 % and needs about " in page
     assert "more requests.</h1>" in page
@@ -156,3 +159,59 @@ def test_card_downloads_as_one_page_that_needs_nothing_else(reader):
     assert answer.headers["content-disposition"] == 'attachment; filename="churn-2-card.html"'
     assert "http" not in answer.text.replace("https://in-toto.io", "")
     assert "Accuracy is 0.849 (95 % interval 0.843 to 0.855)" in answer.text
+
+
+@pytest.mark.usefixtures("story")
+def test_home_and_endpoint_agree_on_whether_somebody_is_asked(reader):
+    home, troubled = reader.get("/").text, reader.get("/endpoints/delivery-eta").text
+
+    assert "Nothing is asked of you" not in home + troubled
+    assert home.count("for you below") == troubled.count("for you below") == 1
+
+
+@pytest.mark.usefixtures("story")
+def test_failing_step_of_the_control_plane_is_shown_until_it_succeeds(app, reader):
+    class Clockwork:
+        failures = {"commit captures": "OSError: No space left on device"}  # noqa: RUF012
+
+    app.state.clockwork = Clockwork()
+    failing = reader.get("/").text
+    Clockwork.failures = {}
+
+    assert "The step &#39;commit captures&#39; of the control plane fails:" in failing
+    assert "No space left on device" in failing
+    assert "fails:" not in reader.get("/").text
+
+
+@pytest.mark.usefixtures("story")
+def test_silent_server_is_shown_with_the_age_of_its_last_word(reader, platform):
+    assert "has been silent" not in reader.get("/").text
+
+    with platform.database.transaction() as tx:
+        tx.execute(update(schema.server).values(seen_at=schema.server.c.seen_at - 300))
+
+    page = reader.get("/").text
+    assert "Server local has been silent." in page
+    assert "The newest figures are 5 min old" in page
+
+
+@pytest.mark.usefixtures("story")
+def test_alarms_say_where_they_go_by_settings_and_by_policy(reader, platform):
+    hook = 'kind = "webhook"\nurl = "http://127.0.0.1:9/hook"'
+    with platform.database.transaction() as tx:
+        policies = {"monitor": f"[[alert]]\n{hook}\n"}
+        SqlEndpoints(tx).set_policies("default", "churn", policies, by="mia", now=NOW)
+
+    assert "webhook http://127.0.0.1:9/hook" in reader.get("/alerts").text
+
+
+@pytest.mark.usefixtures("story")
+def test_change_that_is_over_is_still_shown_with_its_columns(reader, platform):
+    with platform.database.transaction() as tx:
+        tx.execute(update(schema.signal).where(schema.signal.c.endpoint == "delivery-eta").values(closed_at=NOW))
+        tx.execute(delete(schema.monitor_state).where(schema.monitor_state.c.endpoint == "delivery-eta"))
+
+    page = reader.get("/drift/delivery-eta").text
+    assert "Version 1 of delivery-eta has not been compared with its reference yet." in page
+    assert "The last change, which is over" in page
+    assert page.count("of rows moved") == 2

@@ -15,12 +15,14 @@ from shipway.terms import File, Manifest, RuntimeSpec, Signal, Signature, Task, 
 MANIFEST = Manifest(
     1, "churn", Task.OTHER, Signature((), ()), RuntimeSpec("onnx", "m"), (File("m", "a", 1, "x"),), {}, {}, {}
 )
-SEEN = Traffic(0, 60, 60, (1,), {4: (1,)}, {}, ((None,) * 3,), (None,) * 3, {4: 1}, 60)
+SEEN = Traffic(0, 60, 60, (1,), {4: (1,)}, {}, ((None,) * 3,), (None,) * 3, {4: 1}, 60, lately=(1, 60.0))
 CHAMPION = Variant("champion", "churn", 4, "sha256:4", weight=10_000)
 SHADOW = Variant("challenger", "churn", 5, "sha256:5", weight=0, mode="shadow", shadow_share=10_000)
 CANARY = Variant("challenger", "churn", 5, "sha256:5", weight=1000)
 ROLLOUT = Rollout("churn-1", "churn", "churn", 4, 5, "running", 0, 0, 0.0, 0.0, None, "", "", None, [])
-ENDPOINT = Endpoint("churn", "churn", 4, None, (CHAMPION,), EndpointSettings(), MANIFEST, 0.0, None, (), SEEN)
+ENDPOINT = Endpoint(
+    "churn", "churn", 4, None, (CHAMPION,), EndpointSettings(), MANIFEST, 0.0, None, (), SEEN, monitor={"windows": 3}
+)
 TRYING = "Churn is healthy. Version 4 answers 90 % of requests; version 5 is being tried on 10 %."
 
 
@@ -64,7 +66,33 @@ def test_home_without_endpoints_says_what_to_do_first():
 def test_running_rollout_is_named_with_its_version_and_share():
     trying = named("churn", variants=(CHAMPION, CANARY), rollout=ROLLOUT)
 
-    assert sentences.home([trying]).then == "One rollout is running: churn, version 5 on 10 %."
+    assert sentences.home([trying]).then == "One rollout is running: churn, version 5 on 10 %. Nothing is asked of you."
+
+
+def test_home_asks_only_where_something_waits():
+    assert sentences.home([named("churn", "drift")], 1).then == "No rollout is running. 1 thing waits for you below."
+
+
+def test_endpoint_that_was_never_compared_is_working_and_not_healthy():
+    unseen = replace(ENDPOINT, monitor={"windows": 0})
+
+    says = sentences.endpoint(unseen)
+
+    assert sentences.state(unseen).word == "Working"
+    assert says.title == "Churn is working. Version 4 answers everyone."
+    assert says.then.startswith("Version 4 has not had enough requests yet to compare them with its reference.")
+
+
+def test_endpoint_with_an_open_alarm_never_says_that_nothing_is_asked():
+    says = sentences.endpoint(named("churn", "performance"), asks=1)
+
+    assert says.then == "1 thing waits for you below."
+
+
+def test_quiet_endpoint_says_for_how_long():
+    quiet = replace(ENDPOINT, traffic=replace(SEEN, ends=360.0, lately=(0, 60.0), last_at=60.0))
+
+    assert sentences.endpoint(quiet).then.startswith("No request has come for 5 min.")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +175,8 @@ def test_version_says_what_its_gate_said_and_where_it_serves(changes, expected):
 
 
 def test_drift_is_claimed_only_of_columns_that_are_named():
-    assert sentences.drift("churn", [], 0, 0).title == "Churn has not been compared with its reference yet."
+    assert "has not been compared with its reference yet" in sentences.no_drift(ENDPOINT).title
+    assert "capture is off" in sentences.no_drift(replace(ENDPOINT, settings=EndpointSettings(capture=False))).title
     assert "none of 18 columns has changed" in sentences.drift("churn", [], 18, 5000).title
     assert (
         sentences.drift("churn", ["fee", "plan"], 18, 5000).title == "Churn gets different data: fee and plan changed."

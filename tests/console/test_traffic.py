@@ -60,7 +60,7 @@ def test_versions_and_failures_are_told_apart(platform):
     assert seen.failures == {2: 2}
 
 
-def test_rate_is_of_the_last_five_minutes_and_not_of_the_day(platform):
+def test_rate_is_of_the_last_minutes_and_not_of_the_day(platform):
     put(
         platform,
         [{"minute": minute(ago), "version": 1, "outcome": "ok", "n": 600 if ago < 10 else 6} for ago in range(600)],
@@ -89,3 +89,20 @@ def test_quantile_lies_within_one_bin_of_the_true_one(latencies, q):
 
     true = sorted(latencies)[max(math.ceil(q * len(latencies)) - 1, 0)]
     assert true / 2**0.26 <= found <= true * 2**0.26
+
+
+def test_first_minute_of_an_endpoint_is_no_longer_than_the_endpoint_is_old(platform):
+    put(platform, [{"minute": minute(0), "version": 1, "outcome": "ok", "n": 300}])
+    with platform.database.read() as tx:
+        seen = traffic(tx, "default", "churn", NOW, opened=NOW - 30)
+
+    assert seen.per_second == pytest.approx(10.0)
+    assert seen.rates()[-1][1] == pytest.approx(10.0)
+    assert seen.span_s == 30.0
+
+
+@pytest.mark.parametrize(("ago", "quiet"), [(0, 0.0), (1, 0.0), (5, 285.0)])
+def test_traffic_is_quiet_only_after_a_minute_without_a_request(platform, ago, quiet):
+    put(platform, [{"minute": minute(ago), "version": 1, "outcome": "ok", "n": 1}])
+
+    assert look(platform).quiet_s == quiet

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shipway import govern
 from shipway.errors import Rejected
 from shipway.govern import Claim
+from shipway.govern.serving import Place
 from shipway.ledger import Entry
 from shipway.terms import Column, File, Manifest, RuntimeSpec, Signature, Task
 
@@ -277,3 +278,66 @@ def test_page_needs_no_other_file_and_no_script():
     assert "<script" not in made
     assert "http" not in made
     assert "@media print" in made
+
+
+@pytest.mark.parametrize(
+    ("places", "gap"),
+    [
+        (None, "It is not watched"),
+        ([], "It is not watched"),
+        ([Place("eu", "champion", 1.0, capture=False)], "the capture of eu is off"),
+        ([Place("eu", "champion", 1.0)], "no window of it had rows enough"),
+    ],
+)
+def test_gap_in_watching_says_why_it_is_there(places, gap):
+    card = govern.card(bare(), DIGEST, places=places)
+
+    assert gap in texts(card, "How it does now", "absent")
+
+
+def test_card_says_where_the_version_runs():
+    places = [Place("eu", "champion", 0.9), Place("us", "shadow"), Place("asia", "before")]
+
+    said = texts(govern.card(bare(), DIGEST, places=places), "How it does now", "measured")
+
+    assert "It answers 90 % of requests to endpoint eu." in said
+    assert "no caller sees its answers" in said
+    assert "Endpoint asia keeps it loaded" in said
+    assert "It serves no endpoint." in texts(govern.card(bare(), DIGEST, places=[]), "How it does now", "measured")
+
+
+def test_version_that_answers_no_more_is_not_described_as_if_it_did():
+    watched = {"sentence": "churn drifted", "windows": 3, "window_end": 9.0}
+
+    said = texts(govern.card(bare(), DIGEST, [], watched, places=[]), "How it does now", "measured")
+
+    assert "When it was last the champion: churn drifted." in said
+
+
+def test_monitor_without_a_window_is_a_gap_and_its_labels_still_count():
+    watched = {"sentence": "no window yet", "windows": 0, "performance": {"sentence": "1 % of 40 are wrong"}}
+
+    card = govern.card(bare(), DIGEST, [], watched, places=[Place("eu", "champion", 1.0)])
+
+    assert "no window yet" not in texts(card, "How it does now")
+    assert "On live traffic 1 % of 40 are wrong." in texts(card, "How it does now", "measured")
+
+
+def test_training_of_the_platform_is_lineage_and_no_gap():
+    payload = {"version": 3, "parent": 2, "rows": 2993, "why": "drift: fee moved."}
+    entry = Entry(
+        9, "default", 1.0, "retrain", "retrain.done", "endpoint:eu", payload, "sha256:0", "sha256:" + "d6" * 32
+    )
+
+    card = govern.card(bare(), DIGEST, [], None, [entry], version=3)
+
+    section = "Where it comes from and where it went"
+    wanted = "Trained by the platform on 2,993 labelled rows of eu while version 2 was champion, because of drift: fee moved."
+    assert texts(card, section, "measured") == wanted
+    assert texts(card, section, "absent") == ""
+
+
+def test_interval_without_width_is_not_printed_as_certainty():
+    card = govern.card(bare(metrics={"accuracy": {"value": 1.0, "low": 1.0, "high": 1.0}}), DIGEST)
+
+    assert "no interval: all rows agree" in texts(card, "How good it is", "measured")

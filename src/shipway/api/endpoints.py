@@ -11,7 +11,7 @@ from shipway.endpoint import SqlEndpoints
 from shipway.endpoint.routes import compose
 from shipway.endpoint.rows import EndpointRow, EndpointSettings
 from shipway.errors import Rejected
-from shipway.registry import SqlRegistry
+from shipway.registry import SqlRegistry, VersionRow
 from shipway.rollout import parse_policy as parse_rollout_policy
 from shipway.rollout.deployment import deploy as roll_out
 from shipway.rollout.deployment import rollback_endpoint
@@ -79,12 +79,12 @@ def deploy(call: Admin, endpoint: str, wanted: Annotated[Deployment, Depends(bod
 
     A version on trial is what `POST .../rollouts` is for.
     """
+    version = sound_version(call, wanted.ref)
     with call.platform.database.transaction() as tx:
         endpoints = SqlEndpoints(tx)
         before = endpoints.find(call.project, name(endpoint, "endpoint"))
         settings = changed(before.settings if before else EndpointSettings(), wanted.settings)
         policies = {**(before.policies if before else {}), **checked(wanted.policies)}
-        version = SqlRegistry(tx).resolve(call.project, ref(wanted.ref))
         roll_out(
             tx, project=call.project, endpoint=endpoint, version_row=version, settings=settings,
             policies=policies, actor=call.actor, now=call.now,
@@ -119,6 +119,20 @@ def roll_back_endpoint(call: Admin, endpoint: str) -> Response:
         rollback_endpoint(tx, call.project, name(endpoint, "endpoint"), call.actor, call.now)
         row = SqlEndpoints(tx).get(call.project, endpoint)
     return answer(shown(call, row))
+
+
+def sound_version(call: Call, reference: str) -> VersionRow:
+    """Return the version that a reference means, if its stored bundle still is what was registered.
+
+    Raises:
+        Missing: there is no such version.
+        Tampered: its bundle was changed; servers would refuse to load it.
+    """
+    with call.platform.database.read() as tx:
+        version = SqlRegistry(tx).resolve(call.project, ref(reference))
+    # Hashing a large bundle takes seconds; no transaction is held meanwhile.
+    call.platform.bundles.audited(version.digest)
+    return version
 
 
 def changed(before: EndpointSettings, wanted: dict[str, Any]) -> EndpointSettings:

@@ -150,6 +150,7 @@ def judge_version(
         row = registry.version(call.project, name(model, "model"), version)
         champion = _champion(registry, call, row)
     # Judging takes seconds; no transaction is held meanwhile.
+    store.audited(row.digest)
     judgement, statement = gate.run(
         store.path(row.digest), store.path(champion) if champion else None, wanted.policy, now=call.now
     )

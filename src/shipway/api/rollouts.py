@@ -9,7 +9,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, select
 
 from shipway.api.call import Admin, Call, answer, body
-from shipway.api.endpoints import Reason
+from shipway.api.endpoints import Reason, sound_version
 from shipway.database.schema import endpoint_count
 from shipway.database.schema import rollout as table
 from shipway.endpoint import SqlEndpoints
@@ -45,9 +45,9 @@ class Trial(Struct, forbid_unknown_fields=True):
 @router.post("/v1/endpoints/{endpoint}/rollouts")
 def start_rollout(call: Admin, endpoint: str, trial: Annotated[Trial, Depends(body(Trial))]) -> Response:
     """Put a version on trial: shadow first, then a growing share, then everyone, each by evidence."""
+    challenger = sound_version(call, trial.ref)
     with call.platform.database.transaction() as tx:
         row = SqlEndpoints(tx).get(call.project, name(endpoint, "endpoint"))
-        challenger = SqlRegistry(tx).resolve(call.project, ref(trial.ref))
         policy = trial.policy if trial.policy is not None else row.policies.get("rollout")
         started = start(
             tx,

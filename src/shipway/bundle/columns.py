@@ -112,12 +112,18 @@ def records(signature: Signature, outputs: Mapping[str, NDArray[Any]]) -> list[d
 
 
 def _plain(values: NDArray[Any]) -> list[Any]:
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
+    if values.dtype.kind == "f" and not _finite(values):
         unwritable = ~np.isfinite(values)
         values = values.astype(object)
         values[unwritable] = None
     listed: list[Any] = values.tolist()
     return listed
+
+
+def _finite(values: NDArray[Any]) -> bool:
+    if values.size <= 16:  # a call of numpy costs more than a look at each
+        return all(map(math.isfinite, values.ravel().tolist()))
+    return bool(np.isfinite(values).all())
 
 
 class _Coder:

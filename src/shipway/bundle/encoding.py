@@ -16,6 +16,7 @@ do we. A number that JSON lacks, NaN, is written null.
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import repeat
 from typing import Any, Literal
 
 import msgspec
@@ -83,7 +84,14 @@ def encoder(encoding: Encoding) -> Callable[[Mapping[str, NDArray[Any]]], NDArra
         raise Rejected("the encoding has no columns", fix="pack a model with at least one input")
     first, width = encoding.columns[0].column, len(encoding.columns)
     numbers = [(place, entry.column) for place, entry in enumerate(encoding.columns) if entry.kind == "number"]
-    tables = [(place, e.column, _look_up(e)) for place, e in enumerate(encoding.columns) if e.kind != "number"]
+    texts = [
+        (place, e.column, _table(e).get, _number(e.unknown)) for place, e in enumerate(encoding.columns) if _open(e)
+    ]
+    tables = [
+        (place, e.column, _careful(e))
+        for place, e in enumerate(encoding.columns)
+        if e.kind != "number" and not _open(e)
+    ]
 
     def matrix(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         rows = len(columns[first])
@@ -92,9 +100,13 @@ def encoder(encoding: Encoding) -> Callable[[Mapping[str, NDArray[Any]]], NDArra
             x[:, place] = columns[name]
         if rows == 1:  # most requests: spare the lists
             row = x[0]
+            for place, name, get, other in texts:
+                row[place] = get(columns[name].item(), other)
             for place, name, look in tables:
                 row[place] = look(columns[name].item())
         else:
+            for place, name, get, other in texts:
+                x[:, place] = list(map(get, columns[name].tolist(), repeat(other)))
             for place, name, look in tables:
                 x[:, place] = [look(cell) for cell in columns[name].tolist()]
         return x
@@ -102,14 +114,21 @@ def encoder(encoding: Encoding) -> Callable[[Mapping[str, NDArray[Any]]], NDArra
     return matrix
 
 
-def _look_up(entry: TableColumn) -> Callable[[Any], float]:
+def _open(entry: TableColumn) -> bool:
+    """Say whether a table of text has a number for any cell there may be."""
+    return entry.kind == "text" and UNSET not in (entry.missing, entry.unknown)
+
+
+def _table(entry: TableColumn) -> dict[Any, float]:
     pairs = entry.levels.items() if isinstance(entry.levels, dict) else entry.levels
     table: dict[Any, float] = {level: _number(value) for level, value in pairs}
     if entry.kind == "text" and not isinstance(entry.missing, UnsetType):
         table[None] = _number(entry.missing)
-        if not isinstance(entry.unknown, UnsetType):
-            get, other = table.get, _number(entry.unknown)
-            return lambda cell: get(cell, other)
+    return table
+
+
+def _careful(entry: TableColumn) -> Callable[[Any], float]:
+    table = _table(entry)
 
     def careful(cell: Any) -> float:  # noqa: ANN401 - a cell of any column
         return table[cell] if cell in table else _fall_back(entry, cell)
@@ -129,5 +148,5 @@ def _fall_back(entry: TableColumn, cell: Any) -> float:  # noqa: ANN401 - a cell
     return _number(value)
 
 
-def _number(value: Cell) -> float:
-    return math.nan if value is None else float(value)
+def _number(value: Cell | UnsetType) -> float:
+    return math.nan if value is None or isinstance(value, UnsetType) else float(value)

@@ -5,7 +5,7 @@ Its laws:
 - what `add` returned a digest for, `path` finds until someone deletes it;
 - adding the same bundle again changes nothing and returns the same digest;
 - a bundle is there whole or not at all, also after a crash: it is copied beside, synced, then renamed;
-- a stored bundle that was damaged is replaced by the next `add` of the same bundle.
+- a stored bundle that was damaged is found by `audited` and replaced by the next `add` of the same bundle.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from shipway import terms
 from shipway.bundle.stages import MANIFEST, AuditedBundle, audit, read
-from shipway.errors import Missing, ShipwayError
+from shipway.errors import Missing, ShipwayError, Tampered
 
 
 class BundleStore:
@@ -42,6 +42,18 @@ class BundleStore:
     def has(self, digest: str) -> bool:
         """Say whether a bundle is here."""
         return (self._place(digest) / MANIFEST).is_file()
+
+    def audited(self, digest: str) -> AuditedBundle:
+        """Hash every file of a stored bundle again: whether it still is what was added.
+
+        Raises:
+            Missing, Tampered, Rejected: it is not; each tells how to mend it.
+        """
+        mend = "push the folder that `shipway pack` wrote again: it takes the place of the damaged copy"
+        try:
+            return audit(read(self.path(digest)), digest, kinds=self._kinds)
+        except (Missing, Tampered) as exc:
+            raise type(exc)(str(exc), fix=mend) from exc
 
     def add(self, folder: Path) -> str:
         """Audit a bundle and keep a copy of it; return its digest.

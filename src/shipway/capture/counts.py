@@ -50,32 +50,49 @@ def latency_bin(latency_us: float) -> int:
 class CountsFile:
     """The cells of one worker incarnation; made after the fork, closed in children."""
 
-    def __init__(self, folder: Path, incarnation: str, slots: int = 2048) -> None:
+    def __init__(self, folder: Path, incarnation: str, slots: int = 2048, *, or_memory: bool = False) -> None:
         """Make `<incarnation>.counts`: hidden and locked first, then renamed into sight.
+
+        Args:
+            folder: where.
+            incarnation: of the writer.
+            slots: how many cells it has room for.
+            or_memory: where there is no room on the disk, count in memory that nobody reads.
 
         Raises:
             Unavailable: the disk has no room for it, or the folder cannot be written.
         """
         self.path = folder / f"{incarnation}{SUFFIX}"
-        hidden = folder / f".{incarnation}{SUFFIX}"
         size = _HEADER + slots * _SLOT
+        self.is_kept = True
+        """False if these counts are in memory alone and end with this process."""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-            _reserve(self._fd, size)
-            self._map = mmap.mmap(self._fd, size)
-            self._map[: len(_MAGIC)] = _MAGIC
-            hidden.rename(self.path)
+            self._fd, self._map = self._made(folder / f".{incarnation}{SUFFIX}", size)
         except OSError as exc:
-            hidden.unlink(missing_ok=True)
-            raise Unavailable(
-                f"counts of this worker need {size >> 10} kB in {folder}: {exc.strerror}",
-                fix="free disk space or choose another home folder",
-            ) from exc
+            if not or_memory:
+                raise Unavailable(
+                    f"counts of this worker need {size >> 10} kB in {folder}: {exc.strerror}",
+                    fix="free disk space or choose another home folder",
+                ) from exc
+            self.is_kept, self._fd, self._map = False, -1, mmap.mmap(-1, size)
         self._words = memoryview(self._map)[_HEADER:].cast("Q")
         self._indices: dict[bytes, int] = {}
         self._slots = slots
+
+    def _made(self, hidden: Path, size: int) -> tuple[int, mmap.mmap]:
+        hidden.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            _reserve(fd, size)
+            mapped = mmap.mmap(fd, size)
+            mapped[: len(_MAGIC)] = _MAGIC
+            hidden.rename(self.path)
+        except BaseException:
+            os.close(fd)
+            hidden.unlink(missing_ok=True)
+            raise
+        return fd, mapped
 
     def cell(self, key: Cell) -> int:
         """Return the index of the cell for `key`, whose `n` and `latency_us` are ignored; make it if it is new.
@@ -111,7 +128,8 @@ class CountsFile:
         """Let go: the counts stay for the supervisor to read a last time."""
         self._words.release()
         self._map.close()
-        os.close(self._fd)
+        if self.is_kept:
+            os.close(self._fd)
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -106,7 +106,7 @@ MENU: dict[str, Item] = {
     "inspect": Item("Show what a bundle or a version is.", _files),
     "verify": Item("Check every byte of a bundle.", _files),
     "diff": Item("Compare two bundles or versions.", _files),
-    "score": Item("Score a CSV or Parquet file with a bundle, here.", _scoring),
+    "score": Item("Score a Parquet, CSV or JSON Lines file with a bundle, here.", _scoring),
     "gate": Item("Judge from evidence whether a version may ship.", _deploying),
     "push": Item("Upload and register a bundle without deploying it.", _deploying),
     "deploy": Item("Make a version answer everyone at an endpoint.", _deploying),

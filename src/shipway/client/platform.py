@@ -12,8 +12,12 @@ from shipway.client.predictor import Prediction, Predictor
 from shipway.client.wire import Wire
 from shipway.errors import Missing
 from shipway.settings import Settings
+from shipway.terms import name
 
 Json = dict[str, Any]
+
+_NAMED_BY = {"endpoints": "endpoint", "models": "model", "monitor": "endpoint"}
+"""First part of a path -> what its second part names."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -50,6 +54,13 @@ class Client:
             self._predictor.close()
 
     def _ask(self, method: str, *path: str, json: object = None, **query: object) -> Any:  # noqa: ANN401 - whatever the route answers
+        kind = _NAMED_BY.get(path[0])
+        if kind and len(path) > 1:
+            name(path[1], kind)
+        for part in path[1:]:
+            # A slash in a part would ask another route, and an empty one none at all.
+            if not part or "/" in part:
+                raise Missing(f"nothing here is called {part!r}", fix="look at the names with `shipway list`")
         quoted = "/".join(quote(part, safe="") for part in path)
         return self._wire.request(method, f"/v1/{quoted}", json=json, query=query).json()
 

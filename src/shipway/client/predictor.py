@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from shipway.client.wire import Wire
+from shipway.terms import name
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -69,12 +70,12 @@ class Predictor:
             Unavailable: nothing listens, or the answer came too late.
         """
         sent = dict(headers or {})
-        if key:
-            sent["shipway-key"] = key
         if deadline_ms is not None:
             sent["shipway-deadline-ms"] = str(deadline_ms)
-        path = f"/v2/models/{quote(endpoint, safe='')}/infer"
-        answer = self._wire.request("POST", path, json={"rows": rows}, headers=sent)
+        path = f"/v2/models/{quote(name(endpoint, 'endpoint'), safe='')}/infer"
+        # The key goes with the body: a header cannot hold every text.
+        body = {"rows": rows, "key": key} if key else {"rows": rows}
+        answer = self._wire.request("POST", path, json=body, headers=sent)
         said = answer.json()
         return Prediction(
             event_id=said.get("event_id") or answer.headers.get("shipway-event-id", ""),
@@ -90,14 +91,14 @@ class Predictor:
         Raises:
             Missing: there is no such endpoint.
         """
-        said = self._wire.request("GET", f"/v2/models/{quote(endpoint, safe='')}").json()
+        said = self._wire.request("GET", f"/v2/models/{quote(name(endpoint, 'endpoint'), safe='')}").json()
         return {column["name"]: column["datatype"] for column in said.get("inputs", [])}
 
     def versions(self, endpoint: str) -> list[str]:
         """Return the versions that the server has loaded for an endpoint."""
-        said = self._wire.request("GET", f"/v2/models/{quote(endpoint, safe='')}").json()
+        said = self._wire.request("GET", f"/v2/models/{quote(name(endpoint, 'endpoint'), safe='')}").json()
         return [str(version) for version in said.get("versions", [])]
 
     def ready(self, endpoint: str) -> bool:
         """Say whether the server would answer for this endpoint now."""
-        return self._wire.request("GET", f"/v2/models/{quote(endpoint, safe='')}/ready").status == 200
+        return self._wire.request("GET", f"/v2/models/{quote(name(endpoint, 'endpoint'), safe='')}/ready").status == 200

@@ -7,20 +7,16 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from shipway.console import draw, figures, plot
-from shipway.console.figures import count, latency, number, percent, plural, rate
+from shipway.console import draw, figures, machine, plot
+from shipway.console.figures import count, latency, number, percent, rate
 from shipway.console.traffic import Traffic
 from shipway.console.views import Endpoint, Rollout, Version
 from shipway.settings import Settings
 from shipway.terms import BASIS, Column, Manifest
-
-FRESH_S = 15.0
-"""A server that was silent for longer is not counted as obeying."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ def split(endpoint: Endpoint) -> Split:
     theirs = f"{percent(asked)} of requests asked"
     recent = endpoint.traffic.recent if endpoint.traffic is not None else {}
     total = sum(recent.values())
-    if total and challenger is not None and not shadow:
+    if total and challenger is not None and not shadow and _steady(endpoint):
         got = recent.get(challenger.version, 0) / total
         said = f"{percent(1 - got)} of requests lately, {percent(1 - asked)} asked"
         theirs = f"{percent(got)} of requests lately, {percent(asked)} asked"
@@ -91,6 +87,12 @@ def split(endpoint: Endpoint) -> Split:
     return Split(
         endpoint.champion, challenger.version if challenger else None, warm, shadow, 1 - asked, asked, said, theirs
     )
+
+
+def _steady(endpoint: Endpoint) -> bool:
+    """Whether the split was the same for all of the last five minutes, so that their counts say something about it."""
+    rollout, seen = endpoint.rollout, endpoint.traffic
+    return rollout is None or seen is None or rollout.step_started_at <= seen.ends - seen.recent_s
 
 
 def row(endpoint: Endpoint) -> Row:
@@ -241,77 +243,12 @@ def _speed(seen: Traffic, marks: Sequence[plot.Mark]) -> Chart:
     )
 
 
-def obeyed(servers: Sequence[tuple[str, float, int, dict[str, Any]]], epoch: int, now: float) -> tuple[str, str]:
-    """Say which servers obey the newest route table: a lamp and a sentence."""
-    alive = [s for s in servers if now - s[1] < FRESH_S]
-    if not servers:
-        return "off", "no server has reported yet"
-    obeying = sum(s[2] >= epoch for s in alive)
-    lamp = "ok" if obeying == len(servers) else "wait" if alive else "bad"
-    silent = [s for s in servers if now - s[1] >= FRESH_S]
-    if lamp == "ok":
-        every = "the server obeys" if len(servers) == 1 else f"all {len(servers)} servers obey"
-        return lamp, f"{every} route table {epoch}"
-    said = [f"route table {epoch} is on its way"] if alive and obeying < len(alive) else []
-    said += [f"{name} has been silent for {figures.duration(now - seen)}" for name, seen, _, _ in silent]
-    return lamp, "; ".join(said)
-
-
-def notes(
-    failures: Mapping[str, str], servers: Sequence[tuple[str, float, int, dict[str, Any]]], logs: Path, now: float
-) -> list[tuple[str, str, str]]:
-    """Say what goes wrong on the platform itself: what, what it said, what to do."""
-    out = [
-        (f"the step {step!r} of the control plane fails:", f"{error}. The other steps go on.", f"see {logs}")
-        for step, error in failures.items()
-    ]
-    for name, seen, _, health in servers:
-        if now - seen >= FRESH_S:
-            text = f"The newest figures are {figures.duration(now - seen)} old; it may still answer."
-            out.append((f"server {name} has been silent.", text, f"look whether it runs: shipway up, or {logs}"))
-            continue
-        if stopped := health.get("capture_stopped"):
-            out.append((f"server {name} captures nothing:", f"{stopped}.", "make room on its disk"))
-        if lost := sum(n for n in dict(health.get("capture_dropped") or {}).values() if isinstance(n, int)):
-            text = f"{count(lost)} captures were dropped; drift and quality miss them."
-            out.append((f"server {name} could not keep up.", text, "give it a faster disk, or capture less"))
-        out += [
-            (f"server {name}:", f"{what}: {why}.", f"see {logs}")
-            for key in ("problems", "fuses")
-            for what, why in dict(health.get(key) or {}).items()
-        ]
-    return out
-
-
-def machine(
-    settings: Settings, servers: Sequence[tuple[str, float, int, dict[str, Any]]], now: float
-) -> list[tuple[str, str, str]]:
-    """Say what runs on this machine: lamp, name, sentence."""
-    alive = [s for s in servers if now - s[1] < FRESH_S]
-    serving = (
-        f"{plural(len(alive), 'server')} on port {settings.server_port}, no endpoint yet"
-        if alive
-        else "no server has reported yet; shipway serve starts one"
-    )
-    return [
-        ("ok", "Control plane", f"answers on port {settings.control_port}"),
-        ("ok" if alive else "wait", "Serving", serving),
-        ("ok", "Storage", f"SQLite and files under {settings.home}"),
-    ]
-
-
-def server_url(settings: Settings) -> str:
-    """Where this machine's server answers."""
-    host = settings.server_host if settings.server_host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - a comparison, not a bind
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server_port}"
-
-
 def call(endpoint: Endpoint, settings: Settings, example: Mapping[str, Any]) -> str:
     """Write a command that asks the endpoint about an example row, one column a line."""
     lines = [f"  {json.dumps(name, ensure_ascii=False)}: {json.dumps(v)}" for name, v in list(example.items())[:200]]
     body = ('{"rows": [{\n' + ",\n".join(lines) + "\n}]}").replace("'", "'\\''")
     token = "" if endpoint.settings.public else ' \\\n  -H "Authorization: Bearer $SHIPWAY_TOKEN"'
-    return f"curl -s {server_url(settings)}/v2/models/{endpoint.name}/infer{token} \\\n  -d '{body}'"
+    return f"curl -s {machine.server_url(settings)}/v2/models/{endpoint.name}/infer{token} \\\n  -d '{body}'"
 
 
 def middles(manifest: Manifest) -> dict[str, Any]:
@@ -342,6 +279,8 @@ def metrics(version: Version) -> list[tuple[str, str, str]]:
         if isinstance(value, dict) and isinstance(value.get("value"), int | float):
             low, high = value.get("low"), value.get("high")
             between = f"{number(low)} to {number(high)}" if low is not None and high is not None else "no interval"
+            if low == high == value["value"]:  # resampling rows that are all alike gives no width, not certainty
+                between = "no interval: all rows agree"
             out.append((shown, number(value["value"]), between))
         elif isinstance(value, int | float):
             out.append((shown, number(value), "no interval"))

@@ -200,7 +200,9 @@ def _band(rollout: Rollout, check: Check, role: str) -> Chart | None:
     past = _past(rollout, check.name)
     if len(past) < 2:
         return None
-    axes = plot.Axes((past[0][0], past[-1][0]), _reach(check, past), lambda y: f"{100 * y:+.3g}", height=170, inset=0.1)
+    axes = plot.Axes(
+        (past[0][0], past[-1][0]), _reach(check, past), lambda y: f"{100 * y:+.3g}" if y else "", height=170, inset=0.1
+    )
     low, high = sorted((check.low, check.high))
     between = f"between {points(low)} and {points(high)} points; margin {points(check.margin)} points"
     versions = f"version {rollout.challenger} minus version {rollout.champion}"

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from shipway.console import draw, figures, plot, sentences
 from shipway.console.charts import Chart, Tile, metrics
 from shipway.console.figures import count, number, percent, plural
-from shipway.console.views import Endpoint, Rollout, Version
+from shipway.console.views import Alarm, Endpoint, Rollout, Version
 
 KINDS = {"number": "number", "level": "category", "length": "free text, by its length"}
 LISTED = 12
@@ -112,10 +112,9 @@ def brief(endpoint: Endpoint) -> tuple[str, str]:
     """Say in a few words what drifted, for the home page: words and their address, "" for none."""
     watched = len(endpoint.monitor.get("columns", []))
     changed = len(_changed(endpoint))
-    at = f"/drift/{endpoint.name}"
-    if not watched:
-        return ("Not compared yet", at if endpoint.compared_before else "")
-    return (f"{changed} of {plural(watched, 'column')}", at) if changed else ("No change", "")
+    if not endpoint.compared:
+        return "Not compared yet", ""
+    return (f"{changed} of {plural(watched, 'column')}", f"/drift/{endpoint.name}") if changed else ("No change", "")
 
 
 def quality(endpoint: Endpoint) -> list[Tile]:
@@ -137,7 +136,7 @@ def good(endpoint: Endpoint) -> tuple[str, str]:
     if not seen:
         return "Not known yet", ""
     if seen["metric"] == "error_rate":
-        return f"{percent(seen['after'], 2)} wrong", f"was {percent(seen['before'], 2)}"
+        return f"{percent(seen['after'], 2)} wrong", f"{percent(seen['low'], 2)} to {percent(seen['high'], 2)}"
     return f"off by {number(seen['after'])}", f"was {number(seen['before'])}"
 
 
@@ -151,12 +150,10 @@ def unknown(endpoint: Endpoint, past: Sequence[Rollout], champion: Version) -> l
     return said + [f"In its rollout: {r.latest.sentence}" for r in mine[:1] if r.latest is not None]
 
 
-def page(endpoint: Endpoint, now: float) -> dict[str, Any]:
-    """Lay out the drift page; while the champion has not been compared, the last comparison before it."""
-    missing = not endpoint.monitor
-    said = sentences.no_drift(endpoint) if missing else None
-    if missing and endpoint.compared_before is not None:
-        endpoint = replace(endpoint, monitor=endpoint.compared_before[1])
+def page(endpoint: Endpoint, past: Sequence[Alarm], now: float) -> dict[str, Any]:
+    """Lay out the drift page; while nothing has changed, with the last change that is over."""
+    if not endpoint.compared:
+        endpoint = replace(endpoint, monitor={})
     watched = columns(endpoint)
     changed = [c for c in watched if c.changed]
     others = [c for c in watched if not c.changed]
@@ -164,8 +161,10 @@ def page(endpoint: Endpoint, now: float) -> dict[str, Any]:
     found = endpoint.monitor.get("open", {})
     since = min((found[kind]["since"] for kind in ("drift", "quality") if kind in found), default=None)
     return {
-        "says": said or sentences.drift(endpoint.name, [c.name for c in changed], len(watched), rows),
-        "past": missing,
+        "says": sentences.drift(endpoint.name, [c.name for c in changed], len(watched), rows)
+        if watched
+        else sentences.no_drift(endpoint),
+        "over": None if changed else _over(past),
         "changed": changed,
         "others": others[:LISTED],
         "rest": others[LISTED:],
@@ -176,6 +175,14 @@ def page(endpoint: Endpoint, now: float) -> dict[str, Any]:
         "promise": str(endpoint.monitor.get("false_alarms", "")),
         "window": str(endpoint.monitor.get("window", "")),
     }
+
+
+def _over(past: Sequence[Alarm]) -> tuple[Alarm, list[Column]] | None:
+    """Find the newest alarm that is over and showed what changed, with its columns before and after."""
+    for alarm in past:
+        if changes := alarm.signal.details.get("changes"):
+            return alarm, [_column(change, True, alarm.signal.bar) for change in changes]
+    return None
 
 
 def _orders(endpoint: Endpoint) -> list[str]:

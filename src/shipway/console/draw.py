@@ -105,12 +105,14 @@ def evidence(log_e: float) -> str:
     """Write an e-value given as its logarithm.
 
     >>> evidence(0.0), evidence(2.995732), evidence(9.08), evidence(40.0), evidence(-5.0)
-    ('1', '20', '8,778', 'over a million', 'none')
+    ('1', '20', '8,778', 'over a billion', 'none')
     """
     if log_e < math.log(0.5):
         return "none"
+    if log_e > math.log(1e9):
+        return "over a billion"
     if log_e > math.log(1e6):
-        return "over a million"
+        return f"{figures.number(math.exp(log_e) / 1e6)} million"
     return figures.number(math.exp(log_e), 3)
 
 

@@ -7,7 +7,7 @@ from starlette.responses import HTMLResponse, Response
 
 from shipway import govern
 from shipway import ledger as book
-from shipway.console import charts, checks, differences, read, record, sentences, trying
+from shipway.console import charts, checks, differences, machine, read, record, sentences, trying
 from shipway.console.figures import day
 from shipway.console.views import Version
 from shipway.console.visit import Visit
@@ -26,13 +26,11 @@ def home(visit: Visit) -> Response:
         lately = [record.line(entry) for entry in read.newest(tx, visit.project, limit=5)]
     asking = [sentences.asking(e, visit.now) for e in found if any(alarm.rings(visit.now) for alarm in e.alarms)]
     proposed = [(e, job) for e in found for job in e.jobs if job.state == "proposed"]
-    notes = charts.notes(visit.failures, servers, visit.platform.settings.logs, visit.now)
+    notes = machine.notes(visit.failures, servers, visit.platform.settings.logs, visit.now)
     waits = [e for e in found if e.rollout is not None and e.rollout.state == "waiting"]
     says = sentences.home(found, len(asking) + len(proposed) + len(waits) + len(notes))
     if not found:
-        return visit.render(
-            "empty.html", says=says, machine=charts.machine(visit.platform.settings, servers, visit.now)
-        )
+        return visit.render("empty.html", says=says, machine=machine.parts(visit.platform.settings, servers, visit.now))
     trying = [
         (e, checks.nearest(e.rollout), sentences.stage(e)) for e in found if e.rollout is not None and e.rollout.open
     ]
@@ -67,7 +65,7 @@ def endpoint(visit: Visit) -> Response:
         unknown=differences.unknown(found, past, here[0][0]),
         endpoint=found,
         split=charts.split(found),
-        obeyed=charts.obeyed(servers, epoch, visit.now),
+        obeyed=machine.obeyed(servers, epoch, visit.now),
         tiles=charts.tiles(found),
         figures=charts.traffic(found, past),
         quality=differences.quality(found),
@@ -94,7 +92,7 @@ def rollout(visit: Visit) -> Response:
         endpoint=at,
         steps=checks.steps(found, visit.now),
         checks=checks.cards(found, lines),
-        fair=checks.fair(found, charts.obeyed(servers, epoch, visit.now)),
+        fair=checks.fair(found, machine.obeyed(servers, epoch, visit.now)),
         cost=checks.cost(found),
         history=[record.line(entry) for entry in entries],
         buttons=checks.buttons(found),
@@ -151,7 +149,8 @@ def drift(visit: Visit) -> Response:
     with visit.platform.database.read() as tx:
         found = read.endpoint(tx, visit.project, name, visit.now)
         past = read.rollouts(tx, visit.project, name, limit=1)
-    shown = differences.page(found, visit.now)
+        over = read.alarms(tx, visit.project, name, past=True, limit=10)
+    shown = differences.page(found, over, visit.now)
     return visit.render("drift.html", endpoint=found, latest=past[0].id if past else "", **shown)
 
 

@@ -105,10 +105,8 @@ def endpoint(tx: Connection, project: str, name: str, now: float) -> Endpoint:
 def _endpoint(tx: Connection, row: EndpointRow, now: float) -> Endpoint:
     champion = SqlRegistry(tx).version(row.project, row.model, row.champion)
     state = schema.monitor_state
-    mine = (state.c.project == row.project) & (state.c.endpoint == row.name)
-    kept = {r.digest: r.summary for r in tx.execute(select(state).where(mine).order_by(state.c.window))}
-    summary = kept.pop(champion.digest, "")
-    before = [v for v in SqlRegistry(tx).versions(row.project, row.model) if v.digest in kept]
+    mine = (state.c.project == row.project) & (state.c.endpoint == row.name) & (state.c.digest == champion.digest)
+    summary = tx.execute(select(state.c.summary).where(mine)).scalar()
     return Endpoint(
         name=row.name,
         model=row.model,
@@ -125,7 +123,6 @@ def _endpoint(tx: Connection, row: EndpointRow, now: float) -> Endpoint:
         trains=training.policy_of(row.policies).can_train,
         monitor=msgspec.json.decode(summary) if summary else {},
         watch=parse_policy(row.policies.get("monitor", "") or DEFAULT_TOML),
-        compared_before=(before[0].version, msgspec.json.decode(kept[before[0].digest])) if before else None,
     )
 
 

@@ -61,7 +61,7 @@ def state(endpoint: Endpoint) -> State:
         return TROUBLE[kind]
     if endpoint.traffic is None:
         return State("Waiting", "off")
-    return State("Healthy", "ok") if endpoint.monitor else State("Working", "soft")
+    return State("Healthy", "ok") if endpoint.compared else State("Working", "soft")
 
 
 def _worst(alarms: Sequence[Alarm]) -> str:
@@ -172,7 +172,7 @@ def _quiet(endpoint: Endpoint) -> str:
 
 
 def _unwatched(endpoint: Endpoint) -> str:
-    if endpoint.traffic is None or endpoint.monitor or _worst(endpoint.alarms):
+    if endpoint.traffic is None or endpoint.compared or _worst(endpoint.alarms):
         return ""
     if not endpoint.settings.capture:
         return "Capture is off, so nobody watches whether its data or its answers change."
@@ -273,18 +273,16 @@ def drift(name: str, changed: Sequence[str], columns: int, rows: int) -> Says:
 
 
 def no_drift(endpoint: Endpoint) -> Says:
-    """Say that an endpoint has not been compared, and what stands on the page instead."""
-    version, name = endpoint.champion, start(endpoint.name)
-    first = f"Version {version} of {endpoint.name} has not been compared with its reference yet."
+    """Say that the champion of an endpoint has not been compared, and what will change that."""
     if not endpoint.settings.capture:
-        return Says(f"{name} is not watched: its capture is off.", "No row is kept, so there is nothing to compare.")
-    needs = f"{plural(endpoint.watch.min_rows, 'row')} that version {version} has answered as champion"
-    if endpoint.compared_before is None:
-        return Says(first, f"The first comparison needs {needs}.")
-    old, found = endpoint.compared_before
-    names = list(dict.fromkeys(c for kind in found.get("open", {}).values() for c in kind.get("columns", ())))
-    had = f"had different data than it was made for ({words(names)})" if names else "had the data it was made for"
-    return Says(first, f"The first comparison needs {needs}. Below is the last one of version {old}, which {had}.")
+        return Says(
+            f"{start(endpoint.name)} is not watched: its capture is off.",
+            "No row is kept, so there is none to compare.",
+        )
+    return Says(
+        f"Version {endpoint.champion} of {endpoint.name} has not been compared with its reference yet.",
+        f"The first comparison needs {plural(endpoint.watch.min_rows, 'row')} that it has answered as champion.",
+    )
 
 
 def ended(rollout: Rollout) -> str:

@@ -31,6 +31,11 @@ def timed(sentence: str) -> Markup:
     return Markup(INSTANT.sub(marked, str(escape(sentence))))  # noqa: S704 - escaped just before
 
 
+def whole(sentence: str) -> str:
+    """Keep a number and its per cent on one line."""
+    return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 def environment() -> Environment:
     """Make the environment all pages are rendered in."""
     made = Environment(
@@ -50,6 +55,7 @@ def environment() -> Environment:
         size=figures.size,
         duration=figures.duration,
         timed=timed,
+        whole=whole,
         words=figures.words,
     )
     return made

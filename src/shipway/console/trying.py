@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from shipway.bundle.examples import PATH, Examples
 from shipway.client.predictor import Prediction, Predictor
-from shipway.console import charts, draw, read
+from shipway.console import charts, draw, machine, read
 from shipway.console.figures import number, percent, start
 from shipway.console.sentences import Says
 from shipway.console.views import Endpoint
@@ -94,6 +94,7 @@ def page(visit: Visit) -> Response:
         endpoint=found,
         fields=fields[:AT_ONCE],
         folded=fields[AT_ONCE:],
+        gaps=any(c.nullable for c in columns),
         kept=max(len(found.manifest.signature.inputs) - SHOWN, 0),
         index=index,
         known=len(known),
@@ -162,11 +163,11 @@ def _field(at: int, column: Column, value: Any, form: Mapping[str, str], fault: 
         if 0 < len(levels) <= CHOICES:
             new = ((shown, shown),) if shown and shown not in levels else ()
             return made("choice", f"{len(levels)} known values", (*gap, *((v, v) for v in (*levels, *new))))
-        return made("text", "any text" + (", or empty for missing" if column.nullable else ""))
+        return made("text", "any text")
     seen = (
         f"seen {number(column.low)} to {number(column.high)}" if None not in (column.low, column.high) else "a number"
     )
-    return made("number", seen + (", or empty for missing" if column.nullable else ""))
+    return made("number", seen)
 
 
 def _written(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -225,7 +226,7 @@ def _number(text: str) -> float:
 
 
 def _ask(visit: Visit, endpoint: Endpoint, row: dict[str, Any]) -> Prediction:
-    url = charts.server_url(visit.platform.settings)
+    url = machine.server_url(visit.platform.settings)
     with Predictor(url, visit.form.get("token", "").strip(), timeout_s=WAIT_S) as predictor:
         return predictor.predict(endpoint.name, [row])
 

@@ -90,8 +90,11 @@ class Endpoint:
     """The summary that the monitor wrote for pages about its champion, {} before its first window."""
     watch: Policy = field(default_factory=Policy)
     """How it is watched, and who hears of alarms."""
-    compared_before: tuple[int, dict[str, Any]] | None = None
-    """Version that answered before and was watched last, with its summary; None if none was."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether rows that its champion has answered were compared with the champion's reference."""
+        return int(self.monitor.get("windows", 0)) > 0
 
     def variant(self, named: str) -> Variant | None:
         """The variant of this name, or None."""

@@ -180,8 +180,10 @@ def _print_closing(story: Any, result: dict[str, Any], url: str, say: Callable[[
     )
     say(f"seconds         {result['seconds']}")
     say(f"card            {url}/models/demo/{story.versions.get('retrained', 1)}   console {url}/   API {url}/docs")
-    for sentence in tally.trouble:
-        say(f"failure         {sentence}")
+    for sentence, n in tally.trouble.most_common(5):
+        say(f"failure         {n:,} requests: {sentence}")
+    if tally.trouble:
+        say("  fix: none of them was answered, so nothing is lost; callers ask again, or run a second server beside it")
 
 
 def _stay(settings: Settings, say: Callable[[str], None]) -> None:

@@ -61,8 +61,18 @@ class Tally:
     reconnected: int = 0
     labels: int = 0
     versions: Counter[str] = field(default_factory=Counter)
-    trouble: list[str] = field(default_factory=list)
-    """The first few failures, in words."""
+    trouble: Counter[str] = field(default_factory=Counter)
+    """How callers failed, in words -> how many."""
+
+
+def _in_words(failure: Exception) -> str:
+    if isinstance(failure, ConnectionRefusedError):
+        return "nothing listened: the server was away"
+    if isinstance(failure, TimeoutError):
+        return "no answer within ten seconds"
+    if isinstance(failure, (ConnectionError, asyncio.IncompleteReadError)):
+        return "the connection ended in the middle of an answer: the process that held it was gone"
+    return f"{type(failure).__name__}: {failure}"
 
 
 class Traffic:
@@ -161,7 +171,7 @@ class Traffic:
         try:
             return await self._exchange(connection, body, truth)
         except (OSError, asyncio.IncompleteReadError, TimeoutError, ValueError) as failure:
-            self._fail(f"{type(failure).__name__}: {failure}")
+            self._fail(_in_words(failure))
             if connection is not None:
                 connection[1].close()
             return None
@@ -210,8 +220,7 @@ class Traffic:
 
     def _fail(self, sentence: str) -> None:
         self.tally.failed += 1
-        if len(self.tally.trouble) < 5:
-            self.tally.trouble.append(sentence)
+        self.tally.trouble[sentence] += 1
 
     def _label(self) -> None:
         """Send labels of answers that are old enough; keep them while the control plane is away."""

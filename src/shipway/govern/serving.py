@@ -61,16 +61,18 @@ def monitoring(monitor: Mapping[str, Any] | None, places: Sequence[Place] | None
     if not monitor:
         return [_unwatched(places)]
     until = monitor.get("window_end")
+    compared = monitor.get("windows", 1) > 0
     answers = places is None or any(p.part == "champion" for p in places)
     when = "" if answers else "When it was last the champion: "
-    claims = [Claim("measured", f"{when}{monitor.get('sentence', '').strip()}.", "monitor", at=until)]
+    seen = Claim("measured", f"{when}{monitor.get('sentence', '').strip()}.", "monitor", at=until)
+    claims = [seen if compared else _unwatched(places)]
     changed = [c for found in monitor.get("open", {}).values() for c in found.get("columns", ())]
     if changed:
         names = listed([str(name) for name in dict.fromkeys(changed)], 30)
         claims.append(Claim("measured", f"Columns that have changed: {names}.", "monitor", at=until))
-    seen = monitor.get("performance")
-    if seen:
-        said = str(seen.get("sentence", ""))
+    shown = monitor.get("performance")
+    if shown:
+        said = str(shown.get("sentence", ""))
         claims.append(Claim("measured", f"On live traffic {said}.", "monitor, from labels", at=until))
     else:
         gap = "How good it is on live traffic is not known: too few labels have arrived."

@@ -57,6 +57,8 @@ def measured(value: Any) -> str:  # noqa: ANN401 - from JSON
         point, low, high = value.get("value"), value.get("low"), value.get("high")
         if not _is_number(point):
             return ""
+        if _is_number(low) and low == high == point:
+            return f"is {number(point)} (no interval: all rows agree)"
         if _is_number(low) and _is_number(high):
             return f"is {number(point)} (95 % interval {number(low)} to {number(high)})"
         return f"is {number(point)}, without an interval"

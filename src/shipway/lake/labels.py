@@ -18,6 +18,9 @@ from shipway.errors import Rejected
 AHEAD_S = 60.0
 """Clocks of two machines may differ by this much before an id is from the future."""
 
+DAY_S = 86_400.0
+"""A time that became true may be ahead by this much: people write local times for UTC."""
+
 MAX_TEXT = 10_000
 
 Scalar = str | int | float | bool
@@ -46,7 +49,7 @@ def add_labels(tx: Connection, project: str, endpoint: str, labels: Sequence[Lab
 
     Raises:
         Rejected: a label has no event and no key, or both; its id is malformed or from the future; its value is
-            missing or not a finite scalar. The message names the first one.
+            missing or not a finite scalar; it became true at no time that can be. The message names the first one.
     """
     rows = []
     for number, label in enumerate(labels):
@@ -76,6 +79,7 @@ def add_labels(tx: Connection, project: str, endpoint: str, labels: Sequence[Lab
 def _checked(label: Label, now: float) -> str:
     """Return the event id in normal form, or "" for a label by key."""
     _check_value(label)
+    _check_time(label, now)
     if not 0 <= label.row < 2**31:
         raise Rejected(f"row {label.row} cannot be a row of a request", fix="rows of a request are counted from 0")
     if bool(label.event) == bool(label.key):
@@ -91,6 +95,15 @@ def _checked(label: Label, now: float) -> str:
             fix="send the id that came with the answer; if it did, set the clocks of caller and server",
         )
     return event
+
+
+def _check_time(label: Label, now: float) -> None:
+    """Refuse a time that is no Unix time: one such row would stop the commit of all labels behind it."""
+    if label.at is not None and not 0 <= label.at <= now + DAY_S:
+        raise Rejected(
+            f"its time {label.at:g} is not one that has come, in Unix seconds",
+            fix="send when it became true in seconds since 1970, or leave `at` out for now",
+        )
 
 
 def _check_value(label: Label) -> None:

@@ -166,12 +166,11 @@ def change_signal(tx: Connection, signal: Signal, *, closed_at: float | None = N
     tx.execute(update(table).where(table.c.id == signal.id).values(body=body, closed_at=closed_at))
 
 
-def summary(tx: Connection, project: str, endpoint: str) -> dict[str, Any]:
-    """Read what pages show of an endpoint's monitor; {} before its first window."""
+def summary(tx: Connection, project: str, endpoint: str, digest: str = "") -> dict[str, Any]:
+    """Read what pages show of an endpoint's monitor, or of the one of a version; {} before its first window."""
     table = schema.monitor_state
-    text = tx.execute(
-        select(table.c.summary).where(*_mine(table, project, endpoint)).order_by(table.c.window.desc()).limit(1)
-    ).scalar()
+    wanted = select(table.c.summary).where(*_mine(table, project, endpoint)).order_by(table.c.window.desc()).limit(1)
+    text = tx.execute(wanted.where(table.c.digest == digest) if digest else wanted).scalar()
     return msgspec.json.decode(text, type=dict[str, Any]) if text else {}
 
 

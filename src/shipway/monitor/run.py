@@ -132,7 +132,8 @@ def _endpoint(
             if current is not None and current.state.looked >= taken.state.looked:
                 return []  # another pass was here meanwhile
             if not taken.has_window:
-                taken.summary["columns"] = _sql.summary(tx, row.project, row.name).get("columns", [])
+                shown = _sql.summary(tx, row.project, row.name, champion.digest)
+                taken.summary["columns"] = shown.get("columns", [])
             _sql.save(tx, row.project, row.name, champion.digest, Kept(taken.state, digest), taken.summary)
         return _tell(tx, watched, known, findings, now)
 

@@ -6,6 +6,7 @@ failures included; what was refused before that was no evidence about any versio
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -57,7 +58,8 @@ class Journal:
         self._incarnation = self._counts_name = incarnation
         self._folder = server / "counts"
         self._files = 0
-        self._counts = CountsFile(self._folder, incarnation)
+        # A worker that replaces a dead one while the disk is full must answer all the same.
+        self._counts = CountsFile(self._folder, incarnation, or_memory=True)
         self._call_soon = asyncio.get_running_loop().call_soon
         self._held: list[tuple[Exchange, bytes, bytes, bool]] = []
         self.event = self._ids.new
@@ -66,6 +68,11 @@ class Journal:
     def stopped(self) -> str:
         """Why captures are not written now, or ""."""
         return self._spool.stopped
+
+    @property
+    def written(self) -> int:
+        """Bytes of captures that this process wrote."""
+        return self._spool.written
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -122,6 +129,9 @@ class Journal:
     async def tick(self, now: float) -> None:
         """Seal old segments, try a full disk again, and bring what was written to the disk; a few times a second."""
         self._spool.tick(now)
+        if not self._counts.is_kept:
+            with contextlib.suppress(Unavailable):
+                self._count_anew()
         if self._durability == "interval":
             await asyncio.to_thread(self._spool.sync)
 
@@ -156,11 +166,15 @@ class Journal:
             return self._counts.cell(cell)
         except Unavailable:
             # A worker that lived through thousands of tables goes on in another file.
-            self._counts.close()
-            self._files += 1
-            self._counts_name = f"{self._incarnation}-{self._files}"
-            self._counts = CountsFile(self._folder, self._counts_name)
+            self._count_anew(or_memory=True)
             return self._counts.cell(cell)
+
+    def _count_anew(self, *, or_memory: bool = False) -> None:
+        """Go on counting in another file; which cells are known is forgotten with the name."""
+        name = f"{self._incarnation}-{self._files + 1}"
+        another = CountsFile(self._folder, name, or_memory=or_memory)
+        self._counts.close()
+        self._files, self._counts_name, self._counts = self._files + 1, name, another
 
     def _context(self, turn: Turn, arm: Arm, assigned: Arm) -> Prepared:
         served = turn.served

@@ -23,6 +23,7 @@ from shipway.capture.spool import recover
 from shipway.errors import ShipwayError, Unavailable
 from shipway.serve.admin import Admin
 from shipway.serve.children import Child, start
+from shipway.serve.claim import claim
 from shipway.serve.health import gauges, summary
 from shipway.serve.push import Pusher
 from shipway.serve.route.routefile import RouteFile, has_shadows
@@ -78,6 +79,7 @@ class Supervisor:
         self._name = name
         self._clock = clock
         self._time = loop.time
+        self._claim = claim(options.folder, options.name)
         self._sockets = bind_all(options.host, options.port, options.workers)
         self._admin_socket = bind_one(options.admin_host, options.admin_port)
         self._current: list[Child | None] = [None] * options.workers
@@ -126,6 +128,7 @@ class Supervisor:
             pushing.cancel()
         await self._last_push()
         admin.close()
+        self._claim.close()
         return 0
 
     def _write_address(self, port: int, admin_port: int) -> None:
@@ -133,8 +136,11 @@ class Supervisor:
         path = self._options.folder / "address.json"
         beside = path.with_suffix(".new")
         address = {"host": self._options.host, "port": port, "admin_port": admin_port, "pid": os.getpid()}
-        beside.write_bytes(msgspec.json.encode(address))
-        beside.replace(path)
+        try:
+            beside.write_bytes(msgspec.json.encode(address))
+            beside.replace(path)
+        except OSError as exc:
+            logger.warning("%s cannot be written (%s); this server answers all the same", path, exc.strerror)
 
     # What the admin listener asks.
 

@@ -147,8 +147,16 @@ class Worker:
             await asyncio.sleep(BEAT_S)
 
     async def _tick(self) -> None:
+        written, stopped = 0, False
         while True:
             await asyncio.sleep(TICK_S)
+            # The journal forgets a fault to try again: only what it wrote since tells that the fault is over.
+            if self._journal.stopped and not stopped:
+                logger.error("capture stopped (%s): answers go on, unrecorded", self._journal.stopped)
+                stopped, written = True, self._journal.written
+            elif stopped and self._journal.written > written:
+                logger.info("capture goes on; %d records were lost", sum(self._journal.dropped.values()))
+                stopped = False
             await self._journal.tick(self._clock())
 
     def _state(self) -> dict[str, Any]:
