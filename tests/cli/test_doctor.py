@@ -34,7 +34,7 @@ def test_a_port_that_something_else_uses_is_named(shipway, ports):
         done = shipway("doctor", "--json")
 
     check = named(done)["server port"]
-    assert done.code == 2
+    assert done.code == 3
     assert check["state"] == "fail"
     assert str(ports[1]) in check["evidence"]
     assert "SHIPWAY_SERVER_PORT" in check["fix"]
@@ -62,7 +62,7 @@ def test_an_edited_ledger_is_found(shipway, control):
 
     done = shipway("doctor", "--json")
 
-    assert done.code == 2
+    assert done.code == 3
     assert named(done)["ledger"]["state"] == "fail"
     assert "entry 1" in named(done)["ledger"]["evidence"]
 
@@ -74,7 +74,7 @@ def test_what_is_no_database_is_found_and_left_as_it_is(shipway, tmp_path):
 
     done = shipway("doctor", "--json")
 
-    assert done.code == 2
+    assert done.code == 3
     assert named(done)["database"]["state"] == "fail"
     assert named(done)["database"]["fix"]
 
@@ -86,7 +86,7 @@ def test_a_home_that_cannot_be_made_is_found(shipway, tmp_path, monkeypatch):
 
     done = shipway("doctor")
 
-    assert done.code == 2
+    assert done.code == 3
     assert "not writable" in done.out
 
 

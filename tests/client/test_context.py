@@ -85,6 +85,6 @@ def test_where_predictions_are_answered_is_asked_of_the_control_plane(peer, repl
 
     first, headers, body = peer.requests[1]
     assert first == "POST /v2/models/churn/infer HTTP/1.1"
-    assert (headers["shipway-key"], headers["shipway-deadline-ms"]) == ("mine", "50")
-    assert json.loads(body) == {"rows": [{"age": None}]}
+    assert headers["shipway-deadline-ms"] == "50"
+    assert json.loads(body) == {"rows": [{"age": None}], "key": "mine"}
     assert (answer.event_id, answer.version, answer.variant) == ("e", 3, "champion")

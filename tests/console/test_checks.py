@@ -1,6 +1,7 @@
-"""What a rollout's page shows of its checks is true where the bounds of a difference contradict, and fits its picture."""
+"""What a rollout's page shows of its checks is true where bounds contradict, and fits its picture."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_labels_at_the_ends_of_lines_never_cover_each_other():
     ends = sorted(y for y in plot._ends(axes, lines) if y is not None)
 
     assert len(ends) == 4
-    assert all(b - a >= plot.LABEL for a, b in zip(ends, ends[1:], strict=False))
+    assert all(b - a >= plot.LABEL for a, b in pairwise(ends))
 
 
 def test_asking_line_of_a_trial_that_waits_names_the_approval():

@@ -12,8 +12,9 @@ from shipway.registry import SqlRegistry
 NOW = 1_795_183_800.0
 
 PAGES = [
-    "/", "/endpoints/churn", "/endpoints/delivery-eta", "/endpoints/fraud", "/endpoints/churn/try", "/rollouts/churn-1", "/models",
-    "/models/churn/2", "/models/churn/3", "/drift/delivery-eta", "/drift/churn", "/drift/fraud", "/alerts", "/ledger",
+    "/", "/endpoints/churn", "/endpoints/delivery-eta", "/endpoints/fraud", "/endpoints/churn/try", "/rollouts/churn-1",
+    "/models", "/models/churn/2", "/models/churn/3", "/drift/delivery-eta", "/drift/churn", "/drift/fraud",
+    "/alerts", "/ledger",
 ]  # fmt: skip
 VOID = {"meta", "link", "input", "br", "path", "rect", "line", "circle"}
 

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 
 from shipway import bundle, rollout
 from shipway.bundle import BundleStore
+from shipway.console import session
 from shipway.database import Database, schema
 from shipway.endpoint import EndpointSettings
 from shipway.registry import SqlRegistry
@@ -39,7 +41,7 @@ def platform(served, storyteller):
     settings = Settings(home=folder, server_port=port)
     database = Database.open(settings.metadata_url)
     database.migrate()
-    made = storyteller[1](settings, database)
+    made = storyteller[1](settings, database, time.time)  # the server names events by the real clock
     with database.transaction() as tx:
         manifest = bundle.read(BundleStore(settings.bundles).path(digest)).manifest
         registry = SqlRegistry(tx)
@@ -51,6 +53,16 @@ def platform(served, storyteller):
         )  # fmt: skip
     yield made
     database.close()
+
+
+@pytest.fixture
+def reader(app, platform, browse):
+    """A browser with a session by the real clock."""
+    client = browse(app, origin="http://127.0.0.1:8787")
+    secret = session.key(platform.settings.home)
+    opened = session.Session("mia", "default", platform.clock() + 600)
+    client.cookies.set(session.cookie_name(secret), session.seal(secret, opened))
+    return client
 
 
 def test_form_has_a_field_for_each_column_with_a_row_of_the_bundle_in_it(reader):
@@ -76,7 +88,7 @@ def test_question_is_answered_by_the_data_plane_with_an_event_to_label(reader, p
     assert answer.headers["location"] == "/endpoints/toy/try?done=labelled"
     with platform.database.read() as tx:
         labels = tx.execute(schema.label_inbox.select()).mappings().all()
-    assert [(row["endpoint"], row["event_id"]) for row in labels] == [("toy", event[1])]
+    assert [(row["endpoint"], row["event"]) for row in labels] == [("toy", event[1])]
 
 
 @pytest.mark.parametrize("wrong", ["seventeen", "nan", "1e999", "1,5"])

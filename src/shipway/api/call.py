@@ -34,6 +34,10 @@ class Captures(Protocol):
         """Return captured rows of an endpoint, newest first."""
         ...
 
+    def find(self, project: str, endpoint: str, event_id: str) -> Any:  # noqa: ANN401 - a pyarrow table
+        """Return all rows of one event."""
+        ...
+
     def unknown_labels(self, project: str, endpoint: str, *, older_than: float) -> Any:  # noqa: ANN401 - its own struct
         """Count labels whose event never arrived."""
         ...

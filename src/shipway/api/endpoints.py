@@ -20,6 +20,17 @@ from shipway.terms import name, ref
 
 router = APIRouter(tags=["endpoints"])
 
+TAKES = {
+    "sticky": "`header:NAME`, or nothing",
+    "deadline_ms": "milliseconds, a whole number from 1 to 600000",
+    "max_rows": "a whole number from 1",
+    "webhooks": "a list of URLs",
+    **dict.fromkeys(
+        ("capture", "capture_required", "auto_promote", "auto_retrain", "require_gate", "public"), "true or false"
+    ),
+}
+"""Setting of an endpoint -> what it may be."""
+
 POLICIES = ("gate", "rollout", "monitor", "retrain")
 
 
@@ -147,9 +158,11 @@ def changed(before: EndpointSettings, wanted: dict[str, Any]) -> EndpointSetting
     try:
         return msgspec.convert({**msgspec.to_builtins(before), **wanted}, EndpointSettings)
     except msgspec.ValidationError as exc:
-        raise Rejected(
-            f"a setting of the endpoint does not fit: {exc}", fix="see `shipway endpoint set --help`"
-        ) from exc
+        key = next((key for key in wanted if f"$.{key}" in str(exc)), "")
+        if not key:
+            raise Rejected(f"the settings do not fit: {exc}", fix="`shipway endpoint show` lists them") from exc
+        shown = msgspec.json.encode(wanted[key]).decode()[:80]
+        raise Rejected(f"{shown} is no value for the endpoint setting {key}", fix=f"it takes {TAKES[key]}") from exc
 
 
 def checked(policies: dict[str, str]) -> dict[str, str]:

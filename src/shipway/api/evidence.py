@@ -10,17 +10,16 @@ from sqlalchemy import Connection
 
 from shipway import access, ledger
 from shipway.api.call import Admin, Call, Labeller, answer, body
+from shipway.api.doubts import LATE_S, doubts
 from shipway.endpoint import SqlEndpoints
 from shipway.errors import Forbidden, Rejected
 from shipway.lake.labels import Label, add_labels
 from shipway.rollout.records import verify
-from shipway.terms import name
+from shipway.terms import digest, name
 
 router = APIRouter(tags=["evidence"])
 
 MAX_LABELS = 100_000
-LATE_S = 300.0
-"""Captures reach the lake within seconds; a label that still has no event after this names none."""
 
 
 class Labels(Struct, forbid_unknown_fields=True):
@@ -32,7 +31,11 @@ class Labels(Struct, forbid_unknown_fields=True):
 
 @router.post("/v1/labels")
 def take_labels(call: Labeller, wanted: Annotated[Labels, Depends(body(Labels))]) -> Response:
-    """Take what turned out to be true. A label for an event that is not here yet waits for it."""
+    """Take what turned out to be true. A label for an event that is not here yet waits for it.
+
+    What is odd about labels that were taken is said in `doubts`: an answer that the model cannot give, an event
+    that was not captured.
+    """
     if len(wanted.labels) > MAX_LABELS:
         raise Rejected(
             f"{len(wanted.labels)} labels are more than the {MAX_LABELS} of one request", fix="send them in several"
@@ -41,7 +44,8 @@ def take_labels(call: Labeller, wanted: Annotated[Labels, Depends(body(Labels))]
         SqlEndpoints(tx).get(call.project, name(wanted.endpoint, "endpoint"))
         _within_token(tx, call, wanted.endpoint)
         accepted = add_labels(tx, call.project, wanted.endpoint, wanted.labels, call.now)
-    return answer({"accepted": accepted})
+    said = doubts(call, wanted.endpoint, wanted.labels)
+    return answer({"accepted": accepted, "doubts": said} if said else {"accepted": accepted})
 
 
 @router.get("/v1/labels/unknown")
@@ -104,6 +108,8 @@ def list_ledger(
 @router.get("/v1/ledger/verify")
 def verify_ledger(call: Admin, head: str | None = None) -> Response:
     """Check the whole chain, and that it still holds a `head` noted earlier; recompute every rollout decision."""
+    if head is not None:
+        digest(head)
     with call.platform.database.read() as tx:
         chain = ledger.verify(tx, head)
         decisions = verify(tx)

@@ -122,6 +122,8 @@ def list_jobs(call: Admin, endpoint: str | None = None, limit: Annotated[int, Qu
     if endpoint is not None:
         wanted = wanted.where(jobs.c.subject == name(endpoint, "endpoint"))
     with call.platform.database.read() as tx:
+        if endpoint is not None:
+            SqlEndpoints(tx).get(call.project, endpoint)
         rows = [_job(row) for row in tx.execute(wanted).mappings()]
     return answer({"jobs": rows})
 

@@ -22,6 +22,8 @@ from shipway.pack.tables import SUFFIXES
 GROUP_ROWS = 65_536
 GROUP_BYTES = 32 << 20
 """A row group of Parquet is written when it has so many rows or bytes."""
+AT_ONCE = 1_024
+"""Rows that are turned into JSON at a time."""
 
 
 class _Form(Protocol):
@@ -78,8 +80,9 @@ class _Json:
         self._stream = stream
 
     def write(self, batch: pa.RecordBatch) -> None:
-        options = orjson.OPT_APPEND_NEWLINE
-        self._stream.write(b"".join(orjson.dumps(row, default=str, option=options) for row in batch.to_pylist()))
+        for start in range(0, batch.num_rows, AT_ONCE):  # rows as dicts take many times the room of columns
+            rows = batch.slice(start, AT_ONCE).to_pylist()
+            self._stream.write(b"".join([orjson.dumps(r, default=str, option=orjson.OPT_APPEND_NEWLINE) for r in rows]))
 
     def close(self) -> None: ...
 
@@ -143,6 +146,8 @@ class Output:
             self._writer.close()
         self._stream.flush()
         os.fsync(self._stream.fileno())
+        if sys.platform == "win32":
+            self._stream.close()  # Windows renames no open file
         self._hidden.replace(self.path)
         self._published = True
         if sys.platform != "win32":

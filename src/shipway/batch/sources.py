@@ -22,7 +22,7 @@ from shipway.errors import Missing, Rejected
 from shipway.pack.tables import SUFFIXES
 from shipway.terms import Column, Signature
 
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 1 << 20
 """How much of a text file is read at a time. No line may be longer."""
 BLOCK_ROWS = 16_384
 BLOCK_CELLS = 1 << 20

@@ -133,11 +133,16 @@ def label(  # noqa: PLR0913 - each is an option of the command
             "give labels either by --value or by --file", fix=f"shipway label {endpoint} --event ID --value yes"
         )
     taken = 0
+    doubts: list[str] = []
     with session.progress("labelling") as tell:
         for start in range(0, len(labels), 10 * _AT_ONCE):
-            taken += session.client.label(endpoint, labels[start : start + 10 * _AT_ONCE])
+            said = session.client.send_labels(endpoint, labels[start : start + 10 * _AT_ONCE])
+            taken += said["accepted"]
+            doubts += said.get("doubts", [])
             tell("labelling", min(1.0, taken / len(labels)))
-    return Answer({"accepted": taken}, f"{taken} label{'s' if taken != 1 else ''} taken for {endpoint}")
+    found = {"accepted": taken, "doubts": doubts} if doubts else {"accepted": taken}
+    lines = [f"{taken} label{'s' if taken != 1 else ''} taken for {endpoint}", *(f"  but {one}" for one in doubts[:10])]
+    return Answer(found, "\n".join(lines))
 
 
 def _from(path: Path) -> list[dict[str, Any]]:

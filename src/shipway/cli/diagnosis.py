@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import msgspec
 from sqlalchemy import Connection
 
 from shipway.errors import ShipwayError
@@ -21,6 +22,8 @@ from shipway.settings import Settings
 State = Literal["ok", "warn", "fail"]
 
 LOW_DISK_BYTES = 2 * 2**30
+FULL_DISK_BYTES = 16 * 2**20
+"""Less than a worker's counts, a segment and a commit need."""
 STALE_S = 30.0
 """A server that has not reported for this long is not running."""
 
@@ -98,6 +101,12 @@ def _home(settings: Settings) -> Iterator[Check]:
         "" if writable else "choose another with --home or SHIPWAY_HOME",
     )
     free = shutil.disk_usage(there).free
+    if free < FULL_DISK_BYTES:
+        yield Check(
+            "disk", "fail", f"the disk of {there} is full: {free / 2**20:.1f} MiB free",
+            "free space: servers answer, but captures, labels and decisions cannot be written",
+        )  # fmt: skip
+        return
     enough = free >= LOW_DISK_BYTES
     yield Check(
         "disk",
@@ -123,8 +132,16 @@ def _ports(settings: Settings) -> Iterator[Check]:
         where = f"port {port} on {host}"
         if port == 0 or _is_free(host, port):
             yield Check(f"{name} port", "ok", f"{where} is free")
-        elif _is_ours(name, host, port):
-            yield Check(f"{name} port", "ok", f"{where} is used by Shipway")
+        elif _asked(host, port, _PATHS[name]) is not None:
+            if _is_of_this_home(settings, name, port):
+                yield Check(f"{name} port", "ok", f"{where} is used by Shipway")
+            else:
+                yield Check(
+                    f"{name} port",
+                    "fail",
+                    f"{where} is used by a Shipway with another home than {settings.home}",
+                    f"set SHIPWAY_HOME to that home to use it, or {variable} to another port",
+                )
         else:
             yield Check(
                 f"{name} port", "fail", f"{where} is used by something else", f"stop what uses it, or set {variable}"
@@ -141,18 +158,92 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def _is_ours(name: str, host: str, port: int) -> bool:
+_PATHS = {"control": "/v1/health", "server": "/v2/health/live", "admin": "/healthz"}
+"""Where each listener says that it is there."""
+
+
+def _asked(host: str, port: int, path: str, token: str = "") -> Any:  # noqa: ANN401 - whatever the route answers
+    """Return what a listener answers, or None where it is none of Shipway's or refuses."""
     from shipway.client import Wire
 
-    path = {"control": "/v1/health", "server": "/v2/health/live", "admin": "/healthz"}[name]
     reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
-    wire = Wire(f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}", timeout_s=2.0)
+    url = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+    wire = Wire(url, token=token, timeout_s=2.0)
     try:
-        return wire.request("GET", path).status == 200
+        return wire.request("GET", path).json()
     except ShipwayError:
-        return False
+        return None
     finally:
         wire.close()
+
+
+def _is_of_this_home(settings: Settings, name: str, port: int) -> bool:
+    """Tell ours from that of another installation: by the token of this home, or by where its servers listen."""
+    if name == "control":
+        from shipway.client import context
+
+        token = context(settings).token
+        return bool(token) and _asked(settings.control_host, port, "/v1/models", token) is not None
+    key = {"server": "port", "admin": "admin_port"}[name]
+    return any(address.get(key) == port for address in _addresses(settings))
+
+
+def _addresses(settings: Settings) -> list[dict[str, Any]]:
+    """Return where the servers of this home said that they listen."""
+    found = []
+    for path in sorted(settings.servers.glob("*/address.json")):
+        try:
+            found.append(msgspec.json.decode(path.read_bytes(), type=dict[str, Any]))
+        except (OSError, msgspec.MsgspecError):
+            continue
+    return found
+
+
+def _clockwork(settings: Settings) -> Iterator[Check]:
+    said = _asked(settings.control_host, settings.control_port, _PATHS["control"])
+    if said is None or not _is_of_this_home(settings, "control", settings.control_port):
+        return
+    failing = ", ".join(said.get("failing", []))
+    if failing:
+        fix = f"see {settings.logs}/control.log; the console's home page shows the reason"
+        yield Check("clockwork", "fail", f"steps of the control plane that fail now: {failing}", fix)
+    else:
+        yield Check("clockwork", "ok", "every step of the control plane succeeds")
+
+
+def _serving(settings: Settings) -> Iterator[Check]:
+    """Ask the servers of this home how they are, past the control plane, which may be down."""
+    for address in _addresses(settings):
+        said = _asked("127.0.0.1", int(address.get("admin_port", 0)), "/counts")
+        if said is None:
+            continue
+        name, health = f"server {said['server']}", said["health"]
+        if health["workers"] < health["wanted"]:
+            said = f"{health['workers']} of {health['wanted']} workers answer"
+            yield Check(name, "fail" if not health["workers"] else "warn", said, f"see {settings.logs}/serve.log")
+        if health["capture_stopped"]:
+            said = f"captures nothing now: {health['capture_stopped']}; answers go on"
+            yield Check(name, "fail", said, "free space on its disk: capture goes on by itself")
+        yield from (
+            Check(name, "fail", f"{what}: {why}", "push or deploy that bundle again, or roll back")
+            for what, why in {**health["problems"], **health["shadow"].get("problems", {})}.items()
+        )
+
+
+def _bundles(settings: Settings) -> Iterator[Check]:
+    from shipway.bundle import BundleStore
+
+    store = BundleStore(settings.bundles)
+    digests = store.digests()
+    sound = 0
+    for digest in digests:
+        try:
+            store.audited(digest)
+            sound += 1
+        except ShipwayError as exc:
+            yield Check("bundle", "fail", str(exc), exc.fix)
+    if digests and sound == len(digests):
+        yield Check("bundles", "ok", f"{sound} of {sound} are what was packed, byte for byte")
 
 
 def _database(settings: Settings) -> Iterator[Check]:
@@ -226,4 +317,5 @@ def _ago(seconds: float) -> str:
 
 _CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Check]]], ...] = (
     ("python", _python), ("packages", _packages), ("home", _home), ("ports", _ports), ("database", _database),
+    ("clockwork", _clockwork), ("serving", _serving), ("bundles", _bundles),
 )  # fmt: skip

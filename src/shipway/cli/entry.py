@@ -112,6 +112,9 @@ def _from_system(exc: OSError) -> tuple[str, str, int]:
     reason = exc.strerror or str(exc) or type(exc).__name__
     if exc.errno == errno.ENOSPC:
         return f"the disk is full: {reason}", "free space, then run the command again", 3
+    if exc.errno == errno.EROFS:
+        place = exc.filename or "what should be written"
+        return f"{place}: read-only file system", "choose another folder: --home or SHIPWAY_HOME for the home", 2
     if exc.errno in (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.EEXIST):
         return f"{exc.filename or 'a file'}: {reason.lower()}", "check the path and whether it is yours to use", 2
     return f"the system refused: {reason}", "run it again; SHIPWAY_DEBUG=1 shows where it failed", 3

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from shipway.cli.frame import PLATFORM, Answer, Session, command, group, table
-from shipway.cli.subject import Subject, find
+from shipway.cli.subject import Subject, find, needs_files
 from shipway.terms import Manifest, Task
 
 app = group("Work with bundles.")
@@ -141,20 +141,20 @@ def _figure(said: Any) -> str:  # noqa: ANN401 - a metric as the manifest has it
     return f"{said:.4g}" if isinstance(said, float) else str(said)
 
 
-@command(app, "verify")
+@command(app, "verify", options=PLATFORM)
 def verify(
     session: Session,
     *,
-    folder: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    bundle: Bundle,
     digest: Annotated[str | None, typer.Option(help="Digest that it must have.", show_default=False)] = None,
 ) -> Answer:
     """Check every byte of a bundle against its manifest; lists everything wrong at once."""
-    from shipway import bundle
+    from shipway import bundle as bundles
 
-    del session
-    audited = bundle.audit(bundle.read(folder), digest)
+    found = find(session, bundle)
+    audited = bundles.audit(bundles.read(needs_files(found)), digest or found.digest)
     value = {"ok": True, "digest": audited.digest, "files": len(audited.manifest.files)}
-    return Answer(value, f"{folder} is what was packed: {len(audited.manifest.files)} files, {audited.digest}")
+    return Answer(value, f"{bundle} is what was packed: {len(audited.manifest.files)} files, {audited.digest}")
 
 
 @command(app, "diff", options=PLATFORM)

@@ -6,12 +6,12 @@ from shipway.cli.frame import LOCAL, Answer, Session, command, group, table
 app = group("Check this machine.")
 config_app = group("Show settings and where they come from.")
 
-_CODES = {"ok": 0, "warn": 1, "fail": 2}
+_CODES = {"ok": 0, "warn": 1, "fail": 3}
 
 
 @command(app, "doctor", options=LOCAL)
 def doctor(session: Session) -> Answer:
-    """Check this machine and this installation: 0 all is well, 1 something to look at, 2 something is broken."""
+    """Check this machine and this installation: 0 all is well, 1 something to look at, 3 something is broken."""
     checks = diagnose(session.settings)
     worst = max(_CODES[check.state] for check in checks)
     lines = [

@@ -14,6 +14,7 @@ app = group("Read the records.")
 audit_app = group("Check the ledger.")
 token_app = group("Make, list and revoke API tokens.")
 
+_ROLES = ("admin", "predict", "server")
 _UNITS = {"h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -87,6 +88,8 @@ def token_create(
     """Make a token and print its secret, once."""
     from shipway.wiring.platform import clock
 
+    if role not in _ROLES:
+        raise Rejected(f"there is no role {role[:40]!r}", fix=f"roles are {', '.join(_ROLES)}")
     ends = clock() + age(expires) if expires else None
     value = session.client.issue_token(name, role, endpoints=endpoint or (), expires_at=ends)
     return Answer(value, str(value["secret"]))

@@ -222,7 +222,11 @@ class Client:
             labels: each `{"event": id, "value": truth}`, or with `key` for your own key in place of `event`;
                 `row` is 0 and `name` is "label" where left out.
         """
-        return int(self._ask("POST", "labels", json={"endpoint": endpoint, "labels": labels})["accepted"])
+        return int(self.send_labels(endpoint, labels)["accepted"])
+
+    def send_labels(self, endpoint: str, labels: Sequence[Mapping[str, Any]]) -> Json:
+        """Do as `label` does and return {accepted, doubts}: `doubts`, if there are any, are sentences for people."""
+        return cast("Json", self._ask("POST", "labels", json={"endpoint": endpoint, "labels": labels}))
 
     def unknown_labels(self, endpoint: str) -> Json:
         """Count labels whose event never arrived: {labels, events, oldest}."""

@@ -157,7 +157,7 @@ def _time(at: float, now: float) -> Markup:
 def traffic(endpoint: Endpoint, past: Sequence[Rollout]) -> list[Chart]:
     """Draw requests and answer times of an endpoint, with rollouts as marks."""
     seen = endpoint.traffic
-    if seen is None or len(seen.requests) < 2:
+    if seen is None:
         return []
     marks = _marks(seen, past)
     return [_requests(endpoint, seen, marks), _speed(seen, marks)]

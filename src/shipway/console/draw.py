@@ -143,7 +143,14 @@ def histogram(before: Sequence[float], now: Sequence[float], begins: Sequence[st
     was = " ".join(f"M{x(i)} 1000V{y(v)}H{x(i + 1)}V1000z" for i, v in enumerate(before))
     is_now = "M0 1000" + "".join(f"V{y(v)}H{x(i + 1)}" for i, v in enumerate(now)) + "V1000"
     labels = Markup("")
+    free = 0.0
     for i in sorted({k * bins // 4 for k in range(4)}):
+        # At the narrowest a letter takes 3 % of the width; what would run into its neighbour is left out.
+        wide = 3.0 * len(begins[i])
+        left = 100 * i / bins - (wide / 2 if i else 0.0)
+        if left < free:
+            continue
+        free = left + wide + 2.0
         labels += Markup('<text x="{:.1f}%" y="101" text-anchor="{}">{}</text>').format(
             100 * i / bins, "middle" if i else "start", begins[i]
         )

@@ -106,11 +106,7 @@ def models(visit: Visit) -> Response:
     by_model: dict[str, list[tuple[Version, list[tuple[str, str, str]]]]] = {}
     for version in found:
         by_model.setdefault(version.model, []).append((version, charts.metrics(version)))
-    described = {
-        model: next((v.manifest.description for v, _ in of if v.manifest.description), "")
-        for model, of in by_model.items()
-    }
-    return visit.render("models.html", says=sentences.models(found), models=by_model, described=described)
+    return visit.render("models.html", says=sentences.models(found), models=by_model)
 
 
 def version(visit: Visit) -> Response:

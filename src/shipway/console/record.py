@@ -172,7 +172,7 @@ DECISIONS = {
 def _training(verb: str, lamp: str) -> Callable[[str, dict[str, Any]], Said]:
     def phrase(subject: str, payload: dict[str, Any]) -> Said:
         made = f", which made version {payload['version']}" if payload.get("version") else ""
-        why = " ".join(str(payload.get(key) or "") for key in ("why", "sentence")).strip()
+        why = ". ".join(str(payload[key]).rstrip(".") for key in ("why", "sentence") if payload.get(key))
         return f"{verb} for {thing(subject)}{made}", why, lamp
 
     return phrase

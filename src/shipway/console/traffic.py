@@ -4,6 +4,7 @@ Servers push counts within a second and the control plane keeps them by minute; 
 on the pages comes from those rows, so it is complete even where captures are sampled or late.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ def traffic(
     begins = min(max(first, now - span_s), now - 60)
     minutes = max(1, -(-int(now - begins) // (60 * BINS)))
     bin_s = 60.0 * minutes
-    count = int((now - begins) // bin_s) + 1
+    count = max(1, math.ceil((now - begins) / bin_s))
     requests = [0] * count
     versions: dict[int, list[int]] = defaultdict(lambda: [0] * count)
     failures: dict[int, int] = defaultdict(int)

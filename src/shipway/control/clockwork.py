@@ -9,6 +9,7 @@ The publisher is a loop of its own, ten times a second: from a decision to the s
 tenth of a second, however long a step may take.
 """
 
+import errno
 import logging
 import threading
 from collections.abc import Callable
@@ -91,7 +92,7 @@ class Clockwork:
     def _failed(self, step: str, failure: Exception) -> None:
         sentence = f"{type(failure).__name__}: {failure}"
         if self.failures.get(step) != sentence:
-            expected = isinstance(failure, ShipwayError)
+            expected = isinstance(failure, ShipwayError) or getattr(failure, "errno", None) == errno.ENOSPC
             log.error("step %s failed: %s", step, sentence, exc_info=None if expected else failure)
         self.failures[step] = sentence
 

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic, sleep
 from typing import IO, Self
 
@@ -79,6 +80,24 @@ def free(host: str, port: int, flag: str) -> None:
             ) from failure
 
 
+def free_ports(settings: Settings) -> None:
+    """Raise Unavailable if a port that `shipway up` needs is in use already."""
+    free(settings.control_host, settings.control_port, "--control-port (SHIPWAY_CONTROL_PORT)")
+    free(settings.server_host, settings.server_port, "--server-port (SHIPWAY_SERVER_PORT)")
+    free("127.0.0.1", settings.admin_port, "--admin-port (SHIPWAY_ADMIN_PORT)")
+
+
+def last_words(log_file: Path) -> tuple[str, str]:
+    """Return the sentence and the fix with which a process ended; the fix is "" where it gave none."""
+    try:
+        lines = log_file.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return "it said nothing", ""
+    if len(lines) > 1 and lines[-1].startswith("  fix: "):
+        return lines[-2], lines[-1].removeprefix("  fix: ")
+    return " | ".join(lines[-2:])[-400:] or "it said nothing", ""
+
+
 @dataclass
 class Processes:
     """The three processes of one machine, as children of this one. Use as a context manager."""
@@ -116,13 +135,6 @@ class Processes:
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, before any thread of the child exists
         )
 
-    def _last_words(self, part: str) -> str:
-        try:
-            lines = (self.settings.logs / f"{part}.log").read_text(errors="replace").strip().splitlines()
-        except OSError:
-            return ""
-        return " | ".join(lines[-2:])[-400:]
-
     def wait_for(self, what: str, ready: Callable[[], bool], part: str, timeout_s: float = 30.0) -> None:
         """Wait until `ready` says so.
 
@@ -132,16 +144,17 @@ class Processes:
         until = monotonic() + timeout_s
         while not ready():
             child = self.children[part]
+            log_file = self.settings.logs / f"{part}.log"
             if child.poll() is not None and not self.watcher:
-                words = self._last_words(part)
+                words, fix = last_words(log_file)
                 raise Unavailable(
                     f"{what} ended with status {child.returncode} before it was ready: {words}",
-                    fix=f"see {self.settings.logs}/{part}.log",
+                    fix=fix or f"see {log_file}",
                 )
             if monotonic() > until:
+                words, fix = last_words(log_file)
                 raise Unavailable(
-                    f"{what} was not ready after {timeout_s:.0f} seconds: {self._last_words(part)}",
-                    fix=f"see {self.settings.logs}/{part}.log",
+                    f"{what} was not ready after {timeout_s:.0f} seconds: {words}", fix=fix or f"see {log_file}"
                 )
             sleep(0.05)
 
@@ -151,10 +164,7 @@ class Processes:
         Raises:
             Unavailable: a port is in use, or a process did not become ready.
         """
-        settings = self.settings
-        free(settings.control_host, settings.control_port, "--control-port")
-        free(settings.server_host, settings.server_port, "--server-port")
-        free("127.0.0.1", settings.admin_port, "--admin-port")
+        free_ports(self.settings)
         self._start("control")
         self.wait_for("the control plane", self.control_answers, "control")
         self._start("collect")
@@ -223,7 +233,8 @@ def serve(settings: Settings, *, name: str = "local") -> int:
     Raises:
         Unavailable: its port is in use, or no control plane has run here and no token was given.
     """
-    free(settings.server_host, settings.server_port, "--server-port")
+    free(settings.server_host, settings.server_port, "--port (SHIPWAY_SERVER_PORT)")
+    free("127.0.0.1", settings.admin_port, "--admin-port (SHIPWAY_ADMIN_PORT)")
     child = subprocess.Popen(server_command(settings, name=name), env=child_environment(settings))  # noqa: S603 - our own interpreter
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: child.terminate())
@@ -261,7 +272,7 @@ def detach(settings: Settings, *, timeout_s: float = 60.0) -> int:
     """
     settings.logs.mkdir(parents=True, exist_ok=True)
     with hold(settings.home / "up.lock", f"the platform in {settings.home}"):
-        pass
+        free_ports(settings)
     log_file = settings.logs / "up.log"
     with log_file.open("ab") as output:
         child = subprocess.Popen(
@@ -277,10 +288,11 @@ def detach(settings: Settings, *, timeout_s: float = 60.0) -> int:
     until = monotonic() + timeout_s
     while not (probe.control_answers() and probe.server_answers()):
         if child.poll() is not None or monotonic() > until:
-            words = log_file.read_text(errors="replace").strip().splitlines()[-2:]
+            child.terminate()
+            words, fix = last_words(log_file)
             raise Unavailable(
-                f"the platform did not start: {' | '.join(words)}",
-                fix=f"see {log_file}, or run `shipway up` in the foreground",
+                f"the platform did not start: {words}",
+                fix=fix or f"see {log_file}, or run `shipway up` in the foreground",
             )
         sleep(0.1)
     return child.pid

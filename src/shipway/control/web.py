@@ -33,7 +33,7 @@ def listen(host: str, port: int) -> socket.socket:
         bound.close()
         raise Unavailable(
             f"port {port} on {host} cannot be used: {failure.strerror}",
-            fix=f"stop what uses it, or choose another with --control-port (SHIPWAY_CONTROL_PORT={port + 10})",
+            fix="stop what uses it, or choose another with --port (SHIPWAY_CONTROL_PORT)",
         ) from failure
     bound.listen(512)
     return bound

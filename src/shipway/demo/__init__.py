@@ -189,11 +189,13 @@ def _print_closing(story: Any, result: dict[str, Any], url: str, say: Callable[[
 def _stay(settings: Settings, say: Callable[[str], None]) -> None:
     import signal
 
+    from shipway.console import session
+
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    say(
-        f"staying: log in at http://{settings.control_host}:{settings.control_port}/login "
-        f"with the token in {settings.context_file}; Ctrl-C ends it"
-    )
+    url = f"http://{settings.control_host}:{settings.control_port}"
+    link = f"{url}/login?code={session.make_code(session.key(settings.home), clock())}"
+    say(f"staying: {link} signs you in once, within 15 minutes")
+    say(f"later sign in at {url}/login with the token in {settings.context_file}; Ctrl-C ends it")
     stop.wait()

@@ -1,6 +1,7 @@
 """Small pieces of the sentences on a card: numbers, intervals, lists, entries of the ledger. Pure."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -110,6 +111,10 @@ def dataset(value: Any) -> str:  # noqa: ANN401 - from JSON
     return f"{thousands(value['rows'])} rows{columns} (sha256 {str(value.get('sha256', 'not recorded'))[:12]}…)"
 
 
+ROLLOUT = re.compile(r"[a-z0-9._-]+-\d+")
+"""What names a rollout."""
+
+
 def change(entry: Entry) -> str:
     """Say what an entry of the ledger records about a version."""
     payload = entry.payload
@@ -121,6 +126,8 @@ def change(entry: Entry) -> str:
         "gate.attached": f"The gate's verdict, {payload.get('verdict', '')}, was attached",
     }.get(entry.kind) or entry.kind.replace(".", " ").replace("_", " ").capitalize()
     why = str(payload.get("why") or "").rstrip(".")
+    if entry.kind == "alias.moved" and ROLLOUT.fullmatch(why):
+        return f"{said} by {entry.actor} for rollout {why}."
     if entry.kind == "retrain.done":
         return _trained(entry, why)
     return f"{said} by {entry.actor}" + (f": {why}." if why else ".")

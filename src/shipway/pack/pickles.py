@@ -79,6 +79,25 @@ sklearn.utils._bunch Bunch
 sklearn.utils._metadata_requests MetadataRequest MethodMetadataRequest
 sklearn.utils.validation check_array
 """
+_RUNS = frozenset(
+    [
+        "commands",
+        "importlib",
+        "nt",
+        "os",
+        "posix",
+        "pty",
+        "runpy",
+        "shutil",
+        "socket",
+        "subprocess",
+        "sys",
+        "webbrowser",
+    ]
+)
+_CALLS = frozenset(f"builtins.{name}" for name in ("__import__", "compile", "eval", "exec", "getattr", "open"))
+"""Modules and names that no estimator refers to and every exploit does."""
+
 ALLOWED = frozenset((line.split()[0], name) for line in _PARTS.strip().splitlines() for name in line.split()[1:])
 """(module, name) of what estimators are made of."""
 
@@ -234,6 +253,14 @@ def _joblibbed(path: Path, trust: Collection[str]) -> Any:  # noqa: ANN401 - any
     return _read(path, gate, load)
 
 
+def _advice(names: list[str]) -> str:
+    """Say what to do about refused names; a name that runs commands has no business in a model."""
+    if any(name in _CALLS or name.split(".", maxsplit=1)[0] in _RUNS for name in names):
+        return "do not open this file: it would run code of its maker on this machine"
+    allowing = " ".join(f"--trust {name}" for name in names[:3])
+    return f"if you know each of them, allow it with `{allowing}`; else do not open this file"
+
+
 def _read(path: Path, gate: _Gate, load: Any) -> Any:  # noqa: ANN401 - a callable, any model
     failure: Exception | None = None
     model: Any = None
@@ -247,10 +274,7 @@ def _read(path: Path, gate: _Gate, load: Any) -> Any:  # noqa: ANN401 - a callab
     if gate.refused:
         names = sorted(gate.refused)
         listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-        raise Rejected(
-            f"{path} asks for {len(names)} name(s) that no model here needs: {listed}",
-            fix=f"if you know each of them, allow it: trust={names[:3]!r}; else do not open this file",
-        )
+        raise Rejected(f"{path} asks for {len(names)} name(s) that no model here needs: {listed}", fix=_advice(names))
     if failure is not None:
         reason = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
         fix = "install the version it was saved with, or train again" if "version" in reason else "save the model again"

@@ -7,6 +7,7 @@ they are text. Types are inferred from the whole file, not from its first rows. 
 """
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ def read_table(path: Path | str) -> pa.Table:
         Rejected: it is empty, of another kind, or cannot be read as what its suffix says.
     """
     path = Path(path)
+    if path.is_dir():
+        raise Rejected(f"{path} is a folder", fix="give a file that ends in .csv, .parquet or .jsonl")
     if not path.is_file():
         raise Missing(f"there is no file {path}", fix=_similar_file(path))
     if path.stat().st_size == 0:
@@ -52,8 +55,8 @@ def read_table(path: Path | str) -> pa.Table:
     try:
         table = {"csv": _read_csv, "parquet": _read_parquet, "json": _read_json}[kind](path)
     except (pa.ArrowException, UnicodeDecodeError, OSError) as exc:
-        reason = (str(exc).strip().splitlines() or ["no reason given"])[0]
-        raise Rejected(f"{path} cannot be read as {kind.upper()}: {reason[:300]}", fix=_fix(kind, reason)) from exc
+        reason = _reason(exc)
+        raise Rejected(f"{path} cannot be read as {kind.upper()}: {reason}", fix=_fix(kind, reason)) from exc
     return sound(table, str(path))
 
 
@@ -173,6 +176,13 @@ def _read_parquet(path: Path) -> pa.Table:
 def _read_json(path: Path) -> pa.Table:
     block = min(max(path.stat().st_size + 1, 1 << 20), (1 << 31) - 1)
     return pa.json.read_json(path, read_options=pa.json.ReadOptions(block_size=block, use_threads=False))
+
+
+def _reason(exc: Exception) -> str:
+    """Return what a reader complains of, without the row it quotes: that is data, and may be binary rubbish."""
+    first = (str(exc).strip().splitlines() or ["no reason given"])[0]
+    told = re.sub(r"^(CSV parse error: Row #\d+: Expected \d+ columns, got \d+):.*", r"\1", first)
+    return "".join(c if c.isprintable() else "?" for c in told)[:300]
 
 
 def _fix(kind: str, reason: str) -> str:

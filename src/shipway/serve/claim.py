@@ -31,7 +31,6 @@ def claim(folder: Path, name: str) -> IO[str]:
             fix="use it, stop it first, or give this one another name with --name",
         ) from None
     with contextlib.suppress(OSError):  # the number is for people; a full disk must not keep a server from starting
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), str(os.getpid()).encode())
     return file
