@@ -52,7 +52,8 @@ bench)
     ;;
 docs)
     install requirements-test.lock
-    exec .venv/bin/python docs/build.py "$@"
+    .venv/bin/python docs/build.py "$@"
+    exec .venv/bin/python docs/closing.py "$@"
     ;;
 *)
     usage

@@ -52,6 +52,14 @@ def test_reference_pages_are_what_the_code_says():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_readme_shows_the_figures_of_the_recorded_runs_and_no_others():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "closing.py"), "--check"], capture_output=True, text=True, cwd=ROOT
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
 def test_every_command_block_of_the_page_runs(page, tmp_path):
     for tool in ("bash", "curl"):

@@ -16,13 +16,26 @@ from typing import Literal
 
 from msgspec import Struct
 
+from shipway.rollout import sentences
+from shipway.rollout.evidence import Action, Assigned, Check, Counts, Decision, Evidence
 from shipway.rollout.policy import Guardrail, Policy, Step, seconds
+from shipway.rollout.sentences import spread
 from shipway.stats import evalue, intervals, paired, sample_ratio
-from shipway.stats.evalue import Segment
-from shipway.stats.paired import Pairs
 from shipway.terms import BASIS
 
-Action = Literal["hold", "advance", "promote", "rollback", "wait_approval"]
+__all__ = [
+    "Action",
+    "Assigned",
+    "Check",
+    "Counts",
+    "Decision",
+    "Evidence",
+    "crossed",
+    "decide",
+    "ratio_evidence",
+    "spread",
+    "weigh",
+]
 
 TIE = 1e-6
 """A log e-value this close to its bar counts as below it: processors differ in the last bit of a logarithm."""
@@ -31,123 +44,6 @@ ROLLBACK_UNITS = 30
 """A rollback by statistics needs this many requests seen by the challenger,"""
 ROLLBACK_FAILURES = 5
 """and this many of them bad. What cannot wait for that is the fuse's business."""
-
-
-class Counts(Struct, frozen=True, forbid_unknown_fields=True):
-    """The evidence of one guardrail."""
-
-    pairs: Pairs = Pairs()
-    """From the shadow."""
-    segments: tuple[Segment, ...] = ()
-    """From the canary, one per propensity."""
-
-    @property
-    def challenger(self) -> int:
-        """Requests seen by the challenger."""
-        return self.pairs.units + sum(s.challenger for s in self.segments)
-
-    @property
-    def challenger_bad(self) -> int:
-        """Of these, bad; of a pair, only where the champion was right."""
-        return self.pairs.worse + sum(s.challenger_bad for s in self.segments)
-
-    @property
-    def champion(self) -> int:
-        """Requests seen by the champion, in the same stretches."""
-        return self.pairs.units + sum(s.champion for s in self.segments)
-
-    @property
-    def champion_bad(self) -> int:
-        """Of these, bad; of a pair, only where the challenger was right."""
-        return self.pairs.better + sum(s.champion_bad for s in self.segments)
-
-
-class Assigned(Struct, frozen=True, forbid_unknown_fields=True):
-    """Requests that went to each arm at one propensity, whatever became of them."""
-
-    propensity: int
-    """Of the challenger, basis points."""
-    challenger: int
-    champion: int
-
-
-class Evidence(Struct, frozen=True, forbid_unknown_fields=True):
-    """All that a decision may look at."""
-
-    step: int
-    state: str
-    """`running`, `paused` or `waiting`."""
-    started_at: float
-    step_started_at: float
-    guardrails: dict[str, Counts]
-    shadowed: int = 0
-    """Requests that the shadow has scored."""
-    assigned: tuple[Assigned, ...] = ()
-    labelled: tuple[Assigned, ...] = ()
-    """Of the assigned, those whose label has arrived."""
-    units_before: int = 0
-    """`units` when this step began."""
-    last_unit_at: float = 0.0
-    """When `units` last grew, as seen here."""
-    fuses: tuple[str, ...] = ()
-    """Why servers have cut the challenger off by themselves."""
-    obstacles: dict[str, str] = {}
-    """Guardrail -> why it cannot be measured yet."""
-    auto_promote: bool = False
-
-    @property
-    def units(self) -> int:
-        """Requests of the rollout so far: pairs, and canary requests of both arms."""
-        return self.shadowed + sum(a.challenger + a.champion for a in self.assigned)
-
-    @property
-    def challenger_units(self) -> int:
-        """Requests that the challenger has seen."""
-        return self.shadowed + sum(a.challenger for a in self.assigned)
-
-
-class Check(Struct, frozen=True, forbid_unknown_fields=True):
-    """One guardrail, weighed."""
-
-    name: str
-    verdict: Literal["harmed", "passed", "undecided", "no_data", "not_asked"]
-    log_e_harm: float
-    bar_harm: float
-    """Harm is proven above this."""
-    log_e_margin: float
-    bar_margin: float
-    """Not being worse by the margin is proven above this."""
-    challenger: int
-    challenger_bad: int
-    champion: int
-    champion_bad: int
-    estimate: float | None
-    """Challenger's rate minus champion's."""
-    low: float
-    high: float
-    """Always-valid 95 % interval of that difference."""
-    harm: float
-    margin: float
-    obstacle: str = ""
-
-
-class Decision(Struct, frozen=True, forbid_unknown_fields=True):
-    """What to do, by which rule, from which figures."""
-
-    action: Action
-    step: int
-    """The step it was decided in."""
-    rule: str
-    sentence: str
-    checks: tuple[Check, ...]
-    log_e_ratio: float
-    """Evidence that units, or labels, reached the arms in the wrong shares."""
-    bar_ratio: float
-    units: int
-    challenger_units: int
-    units_before: int
-    last_unit_at: float
-    decided_at: float
 
 
 class _Verdict(Struct, frozen=True):
@@ -240,6 +136,7 @@ def decide(policy: Policy, evidence: Evidence, now: float) -> Decision:
         The action with everything it was decided from. The same arguments give the same decision.
 
     >>> from shipway.rollout.policy import default_policy
+    >>> from shipway.stats.paired import Pairs
     >>> broken = Counts(pairs=Pairs(worse=40, same=60))
     >>> seen = Evidence(0, "running", 0.0, 0.0, {"errors": broken}, shadowed=100, last_unit_at=5.0)
     >>> decision = decide(default_policy(), seen, 6.0)
@@ -257,7 +154,7 @@ def decide(policy: Policy, evidence: Evidence, now: float) -> Decision:
         verdict = _Verdict(
             "hold",
             "sample_ratio",
-            f"Held: requests or labels reach the arms in the wrong shares ({_arms(evidence)}), so the counts "
+            f"Held: requests or labels reach the arms in the wrong shares ({sentences.arms(evidence)}), so the counts "
             "cannot be compared.",
         )
     if verdict is None:
@@ -286,7 +183,7 @@ def _alarm(checks: tuple[Check, ...], evidence: Evidence) -> _Verdict | None:
             return _Verdict(
                 "rollback",
                 f"harm:{check.name}",
-                f"Rolled back: {check.name} got worse by {spread(check.low, check.high, 1)} ({_tally(check)}).",
+                f"Rolled back: {check.name} got worse by {sentences.spread(check.low, check.high, 1)} ({sentences.tally(check)}).",
             )
     return None
 
@@ -323,10 +220,10 @@ def _passing(policy: Policy, evidence: Evidence, checks: tuple[Check, ...]) -> _
     step, in_step = policy.step[evidence.step], evidence.units - evidence.units_before
     missing = _missing(policy, evidence, checks)
     if not missing:
-        return _Verdict("advance", "pass", f"Passed the {step.kind} step: {_passes(checks)}.")
+        return _Verdict("advance", "pass", f"Passed the {step.kind} step: {sentences.passes(checks)}.")
     if step.max_units is not None and in_step >= step.max_units:
-        return _Verdict("advance", "max_units", f"Moved on undecided after {in_step} requests; {_lacking(missing)}.")
-    return _Verdict("hold", "undecided", f"Undecided after {in_step} requests of this step; {_lacking(missing)}.")
+        return _Verdict("advance", "max_units", f"Moved on undecided after {in_step} requests; {sentences.lacking(missing)}.")
+    return _Verdict("hold", "undecided", f"Undecided after {in_step} requests of this step; {sentences.lacking(missing)}.")
 
 
 def _passing_last(policy: Policy, evidence: Evidence, checks: tuple[Check, ...], now: float) -> _Verdict:
@@ -336,7 +233,7 @@ def _passing_last(policy: Policy, evidence: Evidence, checks: tuple[Check, ...],
         return _promotion(policy, evidence, checks, now)
     if step.max_units is not None and in_step >= step.max_units:
         return _timeout(policy, checks, f"{in_step} requests are over")
-    return _Verdict("hold", "undecided", f"Undecided after {in_step} requests of this step; {_lacking(missing)}.")
+    return _Verdict("hold", "undecided", f"Undecided after {in_step} requests of this step; {sentences.lacking(missing)}.")
 
 
 def _satisfied(check: Check) -> bool:
@@ -372,12 +269,12 @@ def _promotion(policy: Policy, evidence: Evidence, checks: tuple[Check, ...], no
             "hold", "min_duration", f"Every guardrail passed; {left:.0f} s of the shortest duration remain."
         )
     if evidence.auto_promote:
-        return _Verdict("promote", "pass", f"Promoted: {_passes(checks)}.")
-    return _Verdict("wait_approval", "pass", f"Ready to promote, waiting for a person: {_passes(checks)}.")
+        return _Verdict("promote", "pass", f"Promoted: {sentences.passes(checks)}.")
+    return _Verdict("wait_approval", "pass", f"Ready to promote, waiting for a person: {sentences.passes(checks)}.")
 
 
 def _timeout(policy: Policy, checks: tuple[Check, ...], why: str) -> _Verdict:
-    rest = f"undecided: {_lacking([c for c in checks if not _satisfied(c)])}"
+    rest = f"undecided: {sentences.lacking([c for c in checks if not _satisfied(c)])}"
     match policy.rollout.on_timeout:
         case "rollback":
             return _Verdict("rollback", "timeout", f"Rolled back because {why} and it is still {rest}.")
@@ -385,56 +282,3 @@ def _timeout(policy: Policy, checks: tuple[Check, ...], why: str) -> _Verdict:
             return _Verdict("wait_approval", "timeout", f"Waiting for a person because {why} and it is still {rest}.")
         case "hold":
             return _Verdict("hold", "timeout", f"Held because {why} and it is still {rest}.")
-
-
-def spread(low: float, high: float, digits: int = 2) -> str:
-    """Write the bounds of a difference in words.
-
-    Each bound comes from an e-value of its own. Where the lower one lies above the upper one, no single
-    difference fits all the counts: the difference has changed on the way, and that is what is said.
-
-    >>> spread(0.536, 0.698, 1), spread(0.0559, 0.0075)
-    ('+53.6 to +69.8 points', 'less than +0.75 points at times and more than +5.59 at others')
-    """
-    bounds = f"{100 * low:+.{digits}f}", f"{100 * high:+.{digits}f}"
-    if low <= high:
-        return f"{bounds[0]} to {bounds[1]} points"
-    return f"less than {bounds[1]} points at times and more than {bounds[0]} at others"
-
-
-def _tally(check: Check) -> str:
-    return (
-        f"{check.challenger_bad} bad of {check.challenger} for the challenger, "
-        f"{check.champion_bad} of {check.champion} for the champion"
-    )
-
-
-def _passes(checks: tuple[Check, ...]) -> str:
-    return "; ".join(_pass(c) for c in checks if c.verdict == "passed") or "nothing was asked"
-
-
-def _pass(check: Check) -> str:
-    if check.high < 0:
-        return f"{check.name} better by at least {-100 * check.high:.1f} points"
-    return f"{check.name} at most {100 * check.high:.1f} points worse ({100 * check.margin:g} allowed)"
-
-
-def _lacking(missing: list[Check]) -> str:
-    said = []
-    for check in missing:
-        if check.obstacle:
-            said.append(check.obstacle)
-        elif not check.challenger:
-            said.append(f"{check.name} has no data")
-        else:
-            share = min(max(check.log_e_margin / check.bar_margin, 0.0), 1.0)
-            said.append(f"{check.name} has {100 * share:.0f} % of the evidence asked for")
-    return "; ".join(said) or "nothing is missing"
-
-
-def _arms(evidence: Evidence) -> str:
-    arms = [
-        f"{a.challenger} of {a.challenger + a.champion} at {a.propensity / 100:g} %"
-        for a in (*evidence.assigned, *evidence.labelled)
-    ]
-    return ", ".join(arms)

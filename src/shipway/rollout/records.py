@@ -15,6 +15,7 @@ from shipway.rollout.decide import Decision, Evidence, decide
 from shipway.rollout.policy import parse_policy
 
 _EXACT = ("action", "step", "rule", "units", "challenger_units", "units_before", "last_unit_at", "decided_at")
+_RATIO = ("log_e_ratio", "bar_ratio")
 _CLOSE = ("log_e_harm", "bar_harm", "log_e_margin", "bar_margin")
 _COUNTS = ("name", "verdict", "challenger", "challenger_bad", "champion", "champion_bad", "harm", "margin")
 
@@ -69,22 +70,13 @@ def _fault(entry: Entry, policy_text: str) -> str:
         again = decide(policy, evidence, recorded.decided_at)
     except (ShipwayError, msgspec.ValidationError, KeyError, ArithmeticError, ValueError) as exc:
         return f"it cannot be recomputed: {exc}"
-    for field in _EXACT:
-        if fault := _differs(field, getattr(recorded, field), getattr(again, field)):
-            return fault
-    for field in ("log_e_ratio", "bar_ratio"):
-        if fault := _strays(field, getattr(recorded, field), getattr(again, field)):
-            return fault
-    if len(recorded.checks) != len(again.checks):
-        return f"{len(recorded.checks)} guardrails were recorded, {len(again.checks)} recomputed"
-    for ours, theirs in zip(recorded.checks, again.checks, strict=True):
-        for field in _COUNTS:
-            if fault := _differs(f"{ours.name}.{field}", getattr(ours, field), getattr(theirs, field)):
-                return fault
-        for field in _CLOSE:
-            if fault := _strays(f"{ours.name}.{field}", getattr(ours, field), getattr(theirs, field)):
-                return fault
-    return ""
+    faults = [_differs(field, getattr(recorded, field), getattr(again, field)) for field in _EXACT]
+    faults += [_strays(field, getattr(recorded, field), getattr(again, field)) for field in _RATIO]
+    faults.append(_differs("number of guardrails", len(recorded.checks), len(again.checks)))
+    for ours, theirs in zip(recorded.checks, again.checks, strict=False):
+        faults += [_differs(f"{ours.name}.{f}", getattr(ours, f), getattr(theirs, f)) for f in _COUNTS]
+        faults += [_strays(f"{ours.name}.{f}", getattr(ours, f), getattr(theirs, f)) for f in _CLOSE]
+    return next((fault for fault in faults if fault), "")
 
 
 def _differs(field: str, recorded: Any, again: Any) -> str:  # noqa: ANN401  -- a field can be anything

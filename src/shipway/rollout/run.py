@@ -112,8 +112,8 @@ def _check_fits(tx: Connection, there: EndpointRow, challenger: VersionRow, poli
         )
     if there.settings.sticky:
         raise Rejected(
-            f"{there.name} keeps callers on one version by {there.settings.sticky}, and this release compares requests, "
-            "which then are no independent units",
+            f"{there.name} keeps callers on one version by {there.settings.sticky}, and this release compares "
+            "requests, which then are no independent units",
             fix='set `sticky` to "" for the time of the rollout',
         )
     needs_capture = policy.step[0].kind == "shadow" or any(g.outcome == "loss" for g in policy.guardrail)
@@ -337,7 +337,7 @@ def resume(tx: Connection, rollout_id: str, *, actor: str, now: float, why: str 
     rows.change(tx, row.id, state="running")
 
 
-def _by_hand(tx: Connection, row: Trial, kind: str, actor: str, now: float, why: str) -> None:  # noqa: PLR0913  -- the parts of an entry
+def _by_hand(tx: Connection, row: Trial, kind: str, actor: str, now: float, why: str) -> None:
     moves.record(tx, row, kind, {"why": why, "state": row.state, "latest": row.latest}, by=actor, now=now)
 
 
