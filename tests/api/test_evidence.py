@@ -38,7 +38,7 @@ def test_labels_are_kept_once_they_are_acknowledged(deployed, platform):
 
     answer = deployed.post("/v1/labels", json={"endpoint": "churn", "labels": labels})
 
-    assert answer.json() == {"accepted": 2}
+    assert answer.json()["accepted"] == 2
     with platform.database.read() as tx:
         rows = tx.execute(select(label_inbox.c.key, label_inbox.c.row, label_inbox.c.value)).all()
     assert rows == [("", 0, '"yes"'), ("order-7", 3, '"no"')]
@@ -181,3 +181,29 @@ def test_health_tells_where_the_server_is_and_nothing_private(anonymous, platfor
     assert said["ok"] is True
     assert said["server"] == "http://127.0.0.1:8786"
     assert str(platform.settings.home) not in str(said)
+
+
+@pytest.mark.parametrize(("value", "said"), [("yes", ""), ("maybe", "'maybe'"), (1, "'1'"), (True, "'True'")])
+def test_a_label_that_no_answer_can_match_is_taken_and_told(deployed, value, said):
+    answer = deployed.post("/v1/labels", json={"endpoint": "churn", "labels": [{"key": "k", "value": value}]}).json()
+
+    assert answer["accepted"] == 1
+    assert [said in one and "knows no, yes" in one for one in answer.get("doubts", [])] == [True] * bool(said)
+
+
+def test_a_label_for_an_event_that_was_never_captured_is_taken_and_told(deployed):
+    answer = deployed.post("/v1/labels", json={"endpoint": "churn", "labels": [{"event": EVENT, "value": "yes"}]})
+
+    assert answer.json()["accepted"] == 1
+    assert EVENT in answer.json()["doubts"][0]
+
+
+def test_a_head_that_is_no_digest_is_no_proof_of_tampering(api):
+    answer = api.get("/v1/ledger/verify", params={"head": "nonsense"})
+
+    assert answer.status_code == 422
+    assert "not a digest" in answer.json()["error"]
+
+
+def test_jobs_of_an_endpoint_that_is_not_there_are_not_none(api):
+    assert api.get("/v1/jobs", params={"endpoint": "nowhere"}).status_code == 404

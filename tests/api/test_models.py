@@ -108,3 +108,43 @@ def test_a_version_that_cannot_be_is_refused(churn, version):
 
     assert answer.status_code in (404, 422)
     assert answer.json()["fix"]
+
+
+@pytest.fixture
+def changed(churn, platform):
+    """Change one byte of the stored bundle of version 2, and back."""
+    path = platform.bundles.path(churn.get("/v1/resolve", params={"ref": "churn:2"}).json()["digest"])
+    model = path / "model" / "model.onnx"
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.write_bytes(content)
+    return churn
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/v1/endpoints/churn", {"ref": "churn:2", "settings": {"require_gate": False}}),
+        ("POST", "/v1/endpoints/churn/rollouts", {"ref": "churn:2"}),
+        ("POST", "/v1/models/churn/versions/2/gate", {}),
+    ],
+    ids=["deploy", "rollout", "gate"],
+)
+def test_a_stored_bundle_that_was_changed_goes_nowhere(changed, method, path, body):
+    changed.put("/v1/endpoints/churn", json={"ref": "churn:1", "settings": {"require_gate": False}})
+
+    answer = changed.request(method, path, json=body)
+
+    assert answer.status_code == 409
+    assert answer.json()["kind"] == "Tampered"
+    assert "model/model.onnx was changed" in answer.json()["error"]
+    assert "push" in answer.json()["fix"]
+    row = changed.get("/v1/endpoints/churn").json()
+    assert (row["champion"], row["rollout"]) == (1, "")
+
+
+def test_pushing_a_changed_bundle_again_mends_it(changed, upload, bundles):
+    upload(bundles["poor"])
+    body = {"ref": "churn:2", "settings": {"require_gate": False}}
+
+    assert changed.put("/v1/endpoints/churn", json=body).status_code == 200

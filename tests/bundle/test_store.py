@@ -68,3 +68,15 @@ def test_an_unknown_digest_is_missing_and_a_path_is_no_digest(tmp_path):
     with pytest.raises(Rejected):
         store.path("../../etc")
     assert not store.has("sha256:" + "0" * 64)
+
+
+def test_a_stored_bundle_that_was_changed_is_told_with_how_to_mend_it(packed, tmp_path):
+    store = BundleStore(tmp_path / "bundles")
+    place = store.path(store.add(packed.folder))
+    assert store.audited(packed.digest).digest == packed.digest
+
+    (place / "model/model.onnx").write_bytes(b"rot")
+
+    with pytest.raises(Tampered, match=r"model/model\.onnx was changed") as caught:
+        store.audited(packed.digest)
+    assert "push the folder" in caught.value.fix

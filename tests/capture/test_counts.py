@@ -1,3 +1,4 @@
+import resource
 import signal
 import subprocess
 import sys
@@ -116,3 +117,20 @@ def test_what_is_no_counts_file_is_refused(tmp_path):
         read_counts(tmp_path / "x.counts")
     with pytest.raises(Missing):
         read_counts(tmp_path / "gone.counts")
+
+
+def test_without_room_on_the_disk_a_worker_that_may_counts_in_memory(tmp_path, cell):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(Unavailable, match="need"):
+            CountsFile(tmp_path, "w1")
+        counts = CountsFile(tmp_path, "w1", or_memory=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    with counts:
+        counts.add(counts.cell(cell("ok")), 100)
+
+    assert not counts.is_kept
+    assert list(tmp_path.iterdir()) == []

@@ -143,3 +143,12 @@ def control(tmp_path, migrated):
     server.should_exit = True
     thread.join()
     database.close()
+
+
+@pytest.fixture
+def deployed(shipway, control, packed):
+    """The good bundle deployed as churn:1 at the endpoint churn, the poor one pushed as churn:2."""
+    done = shipway("deploy", packed / "good", "--endpoint", "churn", "--wait", "0")
+    assert done.code == 0, done.err + done.out
+    assert shipway("push", packed / "poor").code == 0
+    return control

@@ -1,4 +1,7 @@
+import http.server
+import json
 import socket
+import threading
 
 import pytest
 from sqlalchemy import text
@@ -99,3 +102,63 @@ def test_a_server_that_fell_silent_is_named(shipway, control):
 
     assert named(done)["server here"]["state"] == "warn"
     assert "ago" in named(done)["server here"]["evidence"]
+
+
+def test_a_port_that_another_installation_uses_is_not_called_well(shipway, control, ports, monkeypatch, tmp_path):
+    monkeypatch.setenv("SHIPWAY_CONTROL_PORT", control.url.rsplit(":", 1)[1])
+    monkeypatch.setenv("SHIPWAY_HOME", str(tmp_path / "another"))
+
+    check = named(shipway("doctor", "--json"))["control port"]
+
+    assert check["state"] == "fail"
+    assert "another home" in check["evidence"]
+    assert "SHIPWAY_HOME" in check["fix"]
+
+
+@pytest.mark.usefixtures("ports", "deployed")
+def test_a_changed_bundle_is_found(shipway, control):
+    sound = shipway("doctor", "--json")
+    (digest, *_) = control.platform.bundles.digests()
+    (control.platform.bundles.path(digest) / "model" / "model.onnx").write_bytes(b"rot")
+
+    done = shipway("doctor", "--json")
+
+    assert "byte for byte" in named(sound)["bundles"]["evidence"]
+    assert done.code == 3
+    assert "model/model.onnx was changed" in named(done)["bundle"]["evidence"]
+    assert "push" in named(done)["bundle"]["fix"]
+
+
+@pytest.mark.parametrize(
+    ("change", "evidence"),
+    [
+        ({"capture_stopped": "disk_full"}, "captures nothing now: disk_full"),
+        ({"workers": 0}, "0 of 1 workers answer"),
+        ({"problems": {"churn": "it is not what was packed"}}, "churn: it is not what was packed"),
+        ({"shadow": {"problems": {"churn": "it cannot be shadowed"}}}, "churn: it cannot be shadowed"),
+    ],
+)
+def test_a_server_in_trouble_is_asked_past_the_control_plane(shipway, tmp_path, change, evidence):
+    health = {"workers": 1, "wanted": 1, "capture_stopped": "", "problems": {}, "shadow": {}, **change}
+    body = json.dumps({"server": "here", "health": health}).encode()
+
+    class Admin(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Admin) as admin:
+        threading.Thread(target=admin.serve_forever, daemon=True).start()
+        folder = tmp_path / "home" / "servers" / "here"
+        folder.mkdir(parents=True)
+        (folder / "address.json").write_text(json.dumps({"port": 1, "admin_port": admin.server_port}))
+        done = shipway("doctor", "--json")
+        admin.shutdown()
+
+    found = [check for check in done.json["checks"] if check["name"] == "server here"]
+    assert [evidence in check["evidence"] and bool(check["fix"]) for check in found] == [True]
+    assert done.code == 3

@@ -5,15 +5,6 @@ import pytest
 EVENT = "018bcfe5-6800-7000-8000-000000000001"
 
 
-@pytest.fixture
-def deployed(shipway, control, packed):
-    """The good bundle deployed as churn:1 at the endpoint churn, the poor one pushed as churn:2."""
-    done = shipway("deploy", packed / "good", "--endpoint", "churn", "--wait", "0")
-    assert done.code == 0, done.err + done.out
-    assert shipway("push", packed / "poor").code == 0
-    return control
-
-
 def test_a_folder_is_uploaded_registered_gated_and_deployed_in_one_go(shipway, control, packed):
     done = shipway("deploy", packed / "good", "--endpoint", "churn", "--wait", "0")
 
@@ -169,8 +160,8 @@ def test_labels_come_from_words_and_from_files(shipway, tmp_path):
     many = shipway("label", "churn", "--file", "labels.csv", "--json")
     bad = shipway("label", "churn", "--file", "bad.csv")
 
-    assert one.out == "1 label taken for churn\n"
-    assert many.json == {"accepted": 2}
+    assert one.out.splitlines()[0] == "1 label taken for churn"
+    assert many.json["accepted"] == 2
     assert bad.code == 2
     assert "id, truth" in bad.err
 
@@ -233,3 +224,44 @@ def test_the_context_of_a_control_plane_that_is_gone_says_so(shipway, tmp_path):
     (tmp_path / "home" / "context.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "token": "x"}))
 
     assert "nothing listens at http://127.0.0.1:1" in shipway("list").err
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_label_that_no_answer_can_match_is_told(shipway):
+    done = shipway("label", "churn", "--key", "order-7", "--value", "maybe")
+
+    assert done.code == 0
+    assert "but the label cannot be an answer of churn:1, which knows no, yes: 'maybe'" in done.out
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_version_is_verified_where_its_files_are(shipway, control):
+    sound = shipway("verify", "churn:1")
+    (digest, *_) = control.platform.bundles.digests()
+    (control.platform.bundles.path(digest) / "model" / "model.onnx").write_bytes(b"rot")
+
+    changed = shipway("verify", "churn:1")
+
+    assert sound.code == 0
+    assert changed.code == 1
+    assert "model/model.onnx was changed" in changed.err
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["deploy", "churn:1", "--endpoint", "../x"], "'../x' cannot name an endpoint"),
+        (["deploy", "churn:1", "--endpoint", ""], "'' cannot name an endpoint"),
+        (["token", "create", "shop", "--role", "king"], "there is no role 'king'"),
+        (["retrain", "status", "nowhere"], "no endpoint is called nowhere"),
+        (["audit", "verify", "--head", "nonsense"], "'nonsense' is not a digest"),
+        (["endpoint", "set", "churn", "auto_promote=maybe"], '"maybe" is no value for the endpoint setting'),
+    ],
+)
+def test_a_mistake_is_named_with_its_fix_and_status_2(shipway, words, said):
+    done = shipway(*words)
+
+    assert done.code == 2
+    assert said in done.err
+    assert "fix: " in done.err

@@ -1,10 +1,11 @@
 import io
+import json
 import socket
 import threading
 
 import pytest
 
-from shipway.client import Client, Wire
+from shipway.client import Client, Predictor, Wire
 from shipway.errors import Broken, Conflict, Forbidden, Missing, Rejected, Tampered, Unavailable
 
 
@@ -162,14 +163,27 @@ def test_what_is_no_url_is_refused_before_anything_is_sent(url):
 def test_the_token_is_sent_and_names_are_quoted(peer, reply):
     def talks(reader, connection):
         while peer.read(reader):
-            connection.sendall(reply(b'{"versions": []}'))
+            connection.sendall(reply(b"{}"))
 
     with Client(peer.serve(talks).url, "sw_secret") as client:
-        client.versions("../x y")
+        client.explain_signal("x y?")
 
     first, headers, _ = peer.requests[0]
-    assert first == "GET /v1/models/..%2Fx%20y/versions HTTP/1.1"
+    assert first == "GET /v1/signals/x%20y%3F/explain HTTP/1.1"
     assert headers["authorization"] == "Bearer sw_secret"
+
+
+@pytest.mark.parametrize("called", ["../x", "", "a/b", "a b", "a" * 300, "a\0"])
+def test_what_cannot_be_a_name_is_refused_before_anything_is_sent(peer, called):
+    with Client(peer.serve(lambda *_: None).url, "sw_secret") as client, Predictor(peer.url) as predictor:
+        for ask in (client.endpoint, client.versions, client.rollback, predictor.inputs):
+            with pytest.raises(Rejected, match="cannot name"):
+                ask(called)
+        if not called or "/" in called:
+            with pytest.raises(Missing, match="nothing here is called"):
+                client.rollout(called)
+
+    assert not peer.requests
 
 
 def test_threads_share_one_client(peer, reply):
@@ -192,3 +206,15 @@ def test_threads_share_one_client(peer, reply):
     assert got == {i: [i] * 20 for i in range(8)}
     assert peer.connections <= 8
     wire.close()
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "注文-7"])
+def test_a_key_that_no_header_can_hold_reaches_the_server_all_the_same(peer, reply, key):
+    def talks(reader, connection):
+        while peer.read(reader):
+            connection.sendall(reply(b'{"event_id": "e", "model": "m", "version": 1, "rows": []}'))
+
+    with Predictor(peer.serve(talks).url) as predictor:
+        predictor.predict("churn", [{"age": 1}], key=key)
+
+    assert json.loads(peer.requests[0][2])["key"] == key

@@ -1,5 +1,6 @@
 """Every page of a full and of an empty installation, without a browser."""
 
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -194,6 +195,9 @@ def test_silent_server_is_shown_with_the_age_of_its_last_word(reader, platform):
     page = reader.get("/").text
     assert "Server local has been silent." in page
     assert "The newest figures are 5 min old" in page
+    for path in ("/", "/endpoints/churn"):
+        title = re.search(r"<h1>(.*?)</h1>", reader.get(path).text)[1]
+        assert title == "No server has reported for 5 min."
 
 
 @pytest.mark.usefixtures("story")

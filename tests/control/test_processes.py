@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from shipway.control import Processes, detach, down
+from shipway.control import Processes, detach, down, serve
 from shipway.control.lock import hold, holder
+from shipway.control.processes import last_words
 from shipway.demo import demo_settings, models
 from shipway.errors import Conflict, Unavailable
 
@@ -71,7 +72,7 @@ def test_a_killed_collector_loses_no_answered_request_and_repeats_none(platform)
 
 
 @pytest.mark.slow
-def test_a_killed_server_is_started_again_and_every_answer_it_gave_is_kept(platform):
+def test_a_killed_server_fails_no_request_and_every_answer_it_gave_is_kept(platform):
     with platform.traffic() as traffic:
         settle(traffic)
         kill(platform, "serve")
@@ -80,6 +81,7 @@ def test_a_killed_server_is_started_again_and_every_answer_it_gave_is_kept(platf
         assert traffic.wait(lambda: sum(traffic.tally.versions.values()) > before + 50, 20)
     answered = sum(traffic.tally.versions.values())
 
+    assert traffic.tally.failed == 0, traffic.tally.trouble
     assert wait_until(lambda: len(platform.captured()) >= answered)
 
 
@@ -113,3 +115,31 @@ def test_a_platform_in_the_background_answers_until_it_is_taken_down(tmp_path):
         detach(settings)
     assert down(settings) == pid
     assert down(settings) == 0
+
+
+def test_a_port_in_use_is_the_same_sentence_in_the_background_and_in_front(tmp_path):
+    settings = demo_settings(tmp_path)
+    with socket.create_server((settings.server_host, settings.server_port)):
+        with pytest.raises(Unavailable, match=f"^port {settings.server_port}") as behind:
+            detach(settings)
+        with pytest.raises(Unavailable, match=f"^port {settings.server_port}") as alone:
+            serve(settings)
+
+    assert "--server-port (SHIPWAY_SERVER_PORT)" in behind.value.fix
+    assert "--port (SHIPWAY_SERVER_PORT)" in alone.value.fix
+
+
+@pytest.mark.parametrize(
+    ("log", "words", "fix"),
+    [
+        ("12:00 INFO up\nthe disk is full\n  fix: free space\n", "the disk is full", "free space"),
+        ("one\ntwo\nthree\n", "two | three", ""),
+        ("", "it said nothing", ""),
+        (None, "it said nothing", ""),
+    ],
+)
+def test_the_last_words_of_a_process_are_its_sentence_and_its_fix(tmp_path, log, words, fix):
+    if log is not None:
+        (tmp_path / "part.log").write_text(log)
+
+    assert last_words(tmp_path / "part.log") == (words, fix)

@@ -73,3 +73,13 @@ def test_taking_labels_and_inbox_rows_imports_no_lake_library():
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ran.stdout.split() == []
+
+
+@pytest.mark.parametrize("at", [1e300, -1.0, float("nan"), float("inf"), "tomorrow and a day"])
+def test_a_time_that_cannot_be_is_refused_before_it_stops_every_commit(house, at):
+    moment = house.now + 2 * 86_400 if isinstance(at, str) else at
+
+    error = refused(house, Label("yes", event=event(house.now), at=moment))
+
+    assert "is not one that has come" in str(error)
+    assert error.fix

@@ -165,3 +165,16 @@ def test_the_list_names_no_function_that_runs_code_or_opens_files():
 
     assert not dangerous & {name for _, name in ALLOWED}
     assert not {"os", "posix", "subprocess", "sys", "importlib", "runpy", "shutil"} & {module for module, _ in ALLOWED}
+
+
+def test_only_names_that_run_nothing_come_with_advice_to_trust_them(tmp_path):
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Calls(os.mkdir, "made")))
+    (tmp_path / "own.pkl").write_bytes(pickle.dumps(FunctionTransformer(np.sinh).fit(X)))
+
+    with pytest.raises(Rejected) as evil:
+        pack.load_model(tmp_path / "evil.pkl")
+    with pytest.raises(Rejected) as own:
+        pack.load_model(tmp_path / "own.pkl")
+
+    assert evil.value.fix.startswith("do not open this file")
+    assert "`--trust numpy.sinh`" in own.value.fix

@@ -117,3 +117,21 @@ def test_cells_come_in_the_type_of_the_signature():
     assert cells(pa.chunked_array([[1, None]]), Column("a", "BYTES")).tolist() == ["1", None]
     with pytest.raises(Rejected, match="'a' holds string"):
         cells(pa.chunked_array([["x"]]), Column("a", "FP64"))
+
+
+def test_binary_rubbish_is_refused_without_being_printed(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,b\n\x1b[31m\x00\x07,1,2\n")
+
+    with pytest.raises(Rejected) as caught:
+        read_table(path)
+
+    assert str(caught.value).isprintable()
+    assert "1b" not in str(caught.value) and "[31m" not in str(caught.value)  # noqa: PT018 - one fact
+
+
+def test_a_folder_is_no_file_to_guess_at(tmp_path):
+    with pytest.raises(Rejected, match="is a folder") as caught:
+        read_table(tmp_path)
+
+    assert ".parquet" in caught.value.fix

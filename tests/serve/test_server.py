@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -309,3 +310,54 @@ def test_second_start_hands_over_the_counts_of_a_killed_server(home, start):
 
     assert len(report["finished"]) == 1
     assert sum(c["n"] for c in report["incarnations"][report["finished"][0]]) == 1
+
+
+def test_a_second_server_of_one_name_is_refused_and_the_first_answers_on(home, start):
+    home.publish(route(champion(home.bundle())))
+    first = start().wait()
+
+    second = subprocess.run(
+        [
+            sys.executable, "-m", "shipway.wiring.server", "supervise", "--home", str(home.folder), "--name", "s",
+            "--port", "0", "--admin-port", "0",
+        ],
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+
+    assert second.returncode == 1
+    assert f"a server called s is already running here (process {first.process.pid})" in second.stderr
+    assert "--name" in second.stderr
+    assert first.ask()[0] == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux changes the limits of another process")
+def test_worker_that_starts_without_room_on_the_disk_answers_and_counts_again_once_there_is(home, start):
+    home.publish(route(champion(home.bundle())))
+    server = start().wait()
+    limits = resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY)  # less than a file of counts needs
+    resource.prlimit(server.process.pid, *limits)
+
+    os.kill(server.health()["pids"][0], signal.SIGKILL)
+    server.wait()
+
+    assert [server.ask()[0] for _ in range(3)] == [200] * 3
+    resource.prlimit(server.health()["pids"][0], resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    until(lambda: server.ask()[0] == 200 and any(cell.get("n") for cell in server.cells()), "counts on the disk")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux changes the limits of another process")
+def test_capture_that_stops_and_goes_on_says_so_once(home, start):
+    home.publish(route(champion(home.bundle())))
+    server = start().wait()
+    worker = server.health()["pids"][0]
+    server.ask()
+
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+    until(lambda: server.ask()[0] == 200 and server.text().count("capture stopped") == 1, "the word")
+    assert server.health()["capture_stopped"] or server.health()["capture_dropped"]
+    time.sleep(2.5)  # longer than a retry
+    assert server.ask()[0] == 200
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+
+    until(lambda: server.ask()[0] == 200 and "capture goes on" in server.text(), "the end of it")
+    assert server.text().count("capture stopped") == 1

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from shipway.cli.frame import Session
-from shipway.errors import Missing, Rejected
+from shipway.errors import Missing, Rejected, Unavailable
 from shipway.terms import Manifest, ref
 
 
@@ -51,7 +51,13 @@ def find(session: Session, text: str) -> Subject:
     if is_folder(text):
         read = bundle.read(Path(text))
         return Subject(text, read.digest, read.manifest, {}, Path(text))
-    row = find_version(session, text)
+    try:
+        row = find_version(session, text)
+    except Unavailable as exc:
+        raise Missing(
+            f"there is no bundle folder {text}, and no control plane can be asked for a version called that: {exc}",
+            fix=f"check the path; for a version, {exc.fix}",
+        ) from exc
     folder = bundle.BundleStore(session.settings.bundles)
     local = folder.path(row["digest"]) if folder.has(row["digest"]) else None
     return Subject(

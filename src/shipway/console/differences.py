@@ -185,10 +185,21 @@ def _over(past: Sequence[Alarm]) -> tuple[Alarm, list[Column]] | None:
     return None
 
 
-def _orders(endpoint: Endpoint) -> list[str]:
-    """List the commands that open alarms propose, each once, best first."""
+ORDERS = {
+    "shipway retrain": "Retrain on what callers send now",
+    "shipway rollback": "Go back to the version before",
+    "shipway monitor explain": "Read the whole explanation",
+}
+"""Beginning of a proposed command -> what it does."""
+
+
+def _orders(endpoint: Endpoint) -> list[tuple[str, str]]:
+    """List what open alarms propose: in words, and as a command; each once, best first."""
     alarms = [alarm.signal for alarm in endpoint.alarms if alarm.signal.kind in ("drift", "quality", "performance")]
-    return list(dict.fromkeys(action for signal in alarms for action in signal.actions))
+    made: dict[str, str] = {}
+    for action in (action for signal in alarms for action in signal.actions):
+        made.setdefault(next((said for begins, said in ORDERS.items() if action.startswith(begins)), action), action)
+    return list(made.items())
 
 
 def _tiles(endpoint: Endpoint, changed: int, since: float | None, now: float) -> list[Tile]:
@@ -212,6 +223,20 @@ def _tiles(endpoint: Endpoint, changed: int, since: float | None, now: float) ->
     return [*tiles, *quality(endpoint)]
 
 
+SMALL = str.maketrans("0123456789", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
+
+
+def _power(exponent: float) -> str:
+    """Write a power of ten as it is read: 1,000 in full, beyond a million by its exponent.
+
+    >>> _power(3.0), _power(12.0)
+    ('1,000', '10\u00b9\u00b2')
+    """
+    if exponent > 6 and exponent.is_integer():
+        return f"10{str(int(exponent)).translate(SMALL)}"
+    return figures.number(10**exponent, 2)
+
+
 def _evidence(endpoint: Endpoint) -> Chart | None:
     """Draw the evidence that something changed over time, on a log scale, to its bar."""
     past = endpoint.monitor.get("history", [])
@@ -222,10 +247,12 @@ def _evidence(endpoint: Endpoint) -> Chart | None:
     # Far above the bar the curve is cut off: how far says nothing more, and the stretch below would be flat.
     top = min(max(1.25 * bar / math.log(10), 1.1 * max(y for _, y in points)), 2 * bar / math.log(10))
     curve = [(x, min(y, top)) for x, y in points]
-    axes = plot.Axes((points[0][0], points[-1][0]), (0.0, top), lambda y: figures.number(10**y, 2), height=170)
+    axes = plot.Axes((points[0][0], points[-1][0]), (0.0, top), _power, height=170)
     last = draw.evidence(points[-1][1] * math.log(10))
     says = f"Evidence that the data changed, {last} now; the bar is {draw.evidence(bar)}"
-    bar_says = f"bar: {draw.evidence(bar)}, so that false alarms come {endpoint.monitor.get('false_alarms', 'rarely')}"
+    bar_says = (
+        f"bar: {draw.evidence(bar)}, so that false alarms come at most {endpoint.monitor.get('false_alarms', 'rarely')}"
+    )
     svg = plot.chart(axes, says, [plot.Line(curve, "ink", "bold")], limits=[plot.Limit(bar / math.log(10), bar_says)])
     chosen = points if len(points) <= 12 else [points[round(i * (len(points) - 1) / 11)] for i in range(12)]
     rows = tuple((_time(at), draw.evidence(y * math.log(10))) for at, y in chosen)

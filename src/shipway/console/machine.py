@@ -31,6 +31,12 @@ def obeyed(servers: Sequence[Server], epoch: int, now: float) -> tuple[str, str]
     return lamp, "; ".join(said)
 
 
+def silent_s(servers: Sequence[Server], now: float) -> float:
+    """For how many seconds no server has reported; 0 while one does, or before the first."""
+    ago = min((now - seen for _, seen, _, _ in servers), default=0.0)
+    return ago if ago >= FRESH_S else 0.0
+
+
 def notes(failures: Mapping[str, str], servers: Sequence[Server], logs: Path, now: float) -> list[tuple[str, str, str]]:
     """Say what goes wrong on the platform itself: what, what it said, what to do."""
     out = [

@@ -29,6 +29,7 @@ def home(visit: Visit) -> Response:
     notes = machine.notes(visit.failures, servers, visit.platform.settings.logs, visit.now)
     waits = [e for e in found if e.rollout is not None and e.rollout.state == "waiting"]
     says = sentences.home(found, len(asking) + len(proposed) + len(waits) + len(notes))
+    says = sentences.unless_silent(says, machine.silent_s(servers, visit.now))
     if not found:
         return visit.render("empty.html", says=says, machine=machine.parts(visit.platform.settings, servers, visit.now))
     trying = [
@@ -54,11 +55,10 @@ def endpoint(visit: Visit) -> Response:
     ringing = sum(alarm.rings(visit.now) for alarm in found.alarms)
     waits = found.rollout is not None and found.rollout.state == "waiting"
     proposed = [(found, job) for job in found.jobs if job.state == "proposed"]
+    says = sentences.endpoint(found, checks.asked(found.rollout), checks.more(lines), ringing + waits + len(proposed))
     return visit.render(
         "endpoint.html",
-        says=sentences.endpoint(
-            found, checks.asked(found.rollout), checks.more(lines), ringing + waits + len(proposed)
-        ),
+        says=sentences.unless_silent(says, machine.silent_s(servers, visit.now)),
         waits=waits,
         proposed=proposed,
         asking=[sentences.asking(found, visit.now)] if ringing else [],

@@ -96,6 +96,13 @@ def home(endpoints: Sequence[Endpoint], asks: int = 0) -> Says:
     return Says(" ".join(parts), f"{trying} {_asks(asks)}")
 
 
+def unless_silent(says: Says, silent_s: float) -> Says:
+    """Say instead that no server reports, for `silent_s` seconds now; what was said held before that."""
+    if not silent_s:
+        return says
+    return Says(f"No server has reported for {duration(silent_s)}.", f"Before that: {says.title} {says.then}")
+
+
 def _asks(asks: int) -> str:
     if not asks:
         return "Nothing is asked of you."

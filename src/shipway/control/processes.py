@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO, Self
@@ -24,6 +25,7 @@ from shipway.client import Client
 from shipway.control.lock import hold, holder
 from shipway.control.setup import control_url, server_token, server_token_file, write_private
 from shipway.errors import ShipwayError, Unavailable
+from shipway.serve.sockets import bind_all
 from shipway.settings import FIELDS, PREFIX, Settings
 
 log = logging.getLogger("shipway.up")
@@ -107,6 +109,8 @@ class Processes:
     """Called with a sentence when a child died and was started again."""
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     outputs: dict[str, IO[bytes]] = field(default_factory=dict)
+    sockets: list[socket.socket] = field(default_factory=list)
+    """Where callers connect: one listening socket per worker, held open for as long as this process lives."""
     stopping: threading.Event = field(default_factory=threading.Event)
     watcher: threading.Thread | None = None
     restarts: int = 0
@@ -119,7 +123,8 @@ class Processes:
 
     def _command(self, part: str) -> list[str]:
         if part == "serve":
-            return server_command(self.settings)
+            held = ",".join(str(sock.fileno()) for sock in self.sockets)
+            return [*server_command(self.settings), "--listen", held]
         return [sys.executable, "-m", "shipway", part]
 
     def _start(self, part: str) -> None:
@@ -132,6 +137,7 @@ class Processes:
             stdout=self.outputs[part],
             stderr=self.outputs[part],
             env=child_environment(self.settings),
+            pass_fds=[sock.fileno() for sock in self.sockets] if part == "serve" else [],
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, before any thread of the child exists
         )
 
@@ -164,7 +170,10 @@ class Processes:
         Raises:
             Unavailable: a port is in use, or a process did not become ready.
         """
-        free_ports(self.settings)
+        settings = self.settings
+        free_ports(settings)
+        # Held here, so that callers wait in the queue while a killed server is started again, and none is refused.
+        self.sockets = bind_all(settings.server_host, settings.server_port, settings.workers)
         self._start("control")
         self.wait_for("the control plane", self.control_answers, "control")
         self._start("collect")
@@ -184,12 +193,15 @@ class Processes:
         return True
 
     def server_answers(self) -> bool:
-        """Whether the server accepts connections."""
+        """Whether a worker of the server answers."""
+        line = HTTPConnection(self.settings.server_host, self.settings.server_port, timeout=2)
         try:
-            with socket.create_connection((self.settings.server_host, self.settings.server_port), timeout=1):
-                return True
-        except OSError:
+            line.request("GET", "/v2/health/live")
+            return line.getresponse().status == 200
+        except (OSError, HTTPException):
             return False
+        finally:
+            line.close()
 
     def _watch(self) -> None:
         pause = dict.fromkeys(ORDER, 0.1)
@@ -213,6 +225,8 @@ class Processes:
         self.stopping.set()
         if self.watcher is not None:
             self.watcher.join(timeout=6)
+        for sock in self.sockets:
+            sock.close()
         for part in reversed(ORDER):
             child = self.children.get(part)
             if child is None or child.poll() is not None:

@@ -79,22 +79,7 @@ sklearn.utils._bunch Bunch
 sklearn.utils._metadata_requests MetadataRequest MethodMetadataRequest
 sklearn.utils.validation check_array
 """
-_RUNS = frozenset(
-    [
-        "commands",
-        "importlib",
-        "nt",
-        "os",
-        "posix",
-        "pty",
-        "runpy",
-        "shutil",
-        "socket",
-        "subprocess",
-        "sys",
-        "webbrowser",
-    ]
-)
+_RUNS = frozenset(("importlib", "nt", "os", "posix", "pty", "runpy", "shutil", "socket", "subprocess", "sys"))
 _CALLS = frozenset(f"builtins.{name}" for name in ("__import__", "compile", "eval", "exec", "getattr", "open"))
 """Modules and names that no estimator refers to and every exploit does."""
 

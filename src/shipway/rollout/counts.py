@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from shipway.database import schema
-from shipway.rollout.decide import Assigned, Counts
+from shipway.rollout.evidence import Assigned, Counts
 from shipway.stats.evalue import Segment
 from shipway.stats.paired import Pairs
 from shipway.terms import BASIS, FAILURES, Cell, CountsReport

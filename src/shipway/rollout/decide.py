@@ -180,11 +180,9 @@ def _alarm(checks: tuple[Check, ...], evidence: Evidence) -> _Verdict | None:
         return _Verdict("rollback", "fuse", f"Rolled back at once: {evidence.fuses[0]}.")
     for check in checks:
         if check.verdict == "harmed":
-            return _Verdict(
-                "rollback",
-                f"harm:{check.name}",
-                f"Rolled back: {check.name} got worse by {sentences.spread(check.low, check.high, 1)} ({sentences.tally(check)}).",
-            )
+            much = spread(check.low, check.high, 1)
+            said = f"Rolled back: {check.name} got worse by {much} ({sentences.tally(check)})."
+            return _Verdict("rollback", f"harm:{check.name}", said)
     return None
 
 
@@ -222,8 +220,12 @@ def _passing(policy: Policy, evidence: Evidence, checks: tuple[Check, ...]) -> _
     if not missing:
         return _Verdict("advance", "pass", f"Passed the {step.kind} step: {sentences.passes(checks)}.")
     if step.max_units is not None and in_step >= step.max_units:
-        return _Verdict("advance", "max_units", f"Moved on undecided after {in_step} requests; {sentences.lacking(missing)}.")
-    return _Verdict("hold", "undecided", f"Undecided after {in_step} requests of this step; {sentences.lacking(missing)}.")
+        return _Verdict(
+            "advance", "max_units", f"Moved on undecided after {in_step} requests; {sentences.lacking(missing)}."
+        )
+    return _Verdict(
+        "hold", "undecided", f"Undecided after {in_step} requests of this step; {sentences.lacking(missing)}."
+    )
 
 
 def _passing_last(policy: Policy, evidence: Evidence, checks: tuple[Check, ...], now: float) -> _Verdict:
@@ -233,7 +235,9 @@ def _passing_last(policy: Policy, evidence: Evidence, checks: tuple[Check, ...],
         return _promotion(policy, evidence, checks, now)
     if step.max_units is not None and in_step >= step.max_units:
         return _timeout(policy, checks, f"{in_step} requests are over")
-    return _Verdict("hold", "undecided", f"Undecided after {in_step} requests of this step; {sentences.lacking(missing)}.")
+    return _Verdict(
+        "hold", "undecided", f"Undecided after {in_step} requests of this step; {sentences.lacking(missing)}."
+    )
 
 
 def _satisfied(check: Check) -> bool:

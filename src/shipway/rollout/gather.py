@@ -4,19 +4,18 @@ What is compared with the champion's past (its p95 latency, its p90 error) is fr
 challenger is measured against it, and the ledger keeps the frozen values.
 """
 
-from collections.abc import Mapping
 from math import ceil, log2
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from shipway import ledger
 from shipway.database import schema
 from shipway.registry import SqlRegistry
 from shipway.rollout import counts
-from shipway.rollout.decide import Assigned, Counts, Evidence
+from shipway.rollout.evidence import Assigned, Counts, Evidence
 from shipway.rollout.outcomes import Loss, Outcomes, freeze, judged_pairs, judged_segments
 from shipway.rollout.policy import Guardrail, Policy, seconds
 from shipway.rollout.rows import Trial
@@ -63,15 +62,19 @@ def read(tx: Connection, row: Trial, policy: Policy, *, auto_promote: bool, now:
 
 
 def _fuses(tx: Connection, row: Trial) -> tuple[str, ...]:
+    """Read which servers have cut the challenger off since this step reached them.
+
+    A server closes its fuses with each newer route table, so what it said of an older one is another story.
+    """
+    r, s = schema.route, schema.server
+    began: int | None = tx.execute(select(func.min(r.c.epoch)).where(r.c.issued_at >= row.step_started_at)).scalar()
+    if began is None:
+        return ()
+    mine = f"{row.model}:{row.challenger}"
     found = []
-    for (text,) in tx.execute(select(schema.server.c.health).order_by(schema.server.c.name)):
-        for fuse in msgspec.json.decode(text).get("fuses", ()):
-            mine = isinstance(fuse, Mapping) and (fuse.get("rollout"), fuse.get("restart", row.restart)) == (
-                row.id,
-                row.restart,
-            )
-            if mine:
-                found.append(str(fuse.get("why", "a server has cut the challenger off")))
+    for name, text in tx.execute(select(s.c.name, s.c.health).where(s.c.epoch >= began).order_by(s.c.name)):
+        if why := msgspec.json.decode(text).get("fuses", {}).get(mine, ""):
+            found.append(f"server {name} stopped asking {mine} after {' '.join(why.split())[:200]}")
     return tuple(found)
 
 
@@ -115,7 +118,9 @@ def _first_slow(known: Known, rule: Guardrail) -> int:
 
 def evidence(row: Trial, policy: Policy, known: Known, lake: Outcomes | None, now: float) -> Evidence:
     """Put together all that a decision may look at."""
-    found, labelled, obstacles = {}, (), {}
+    found: dict[str, Counts] = {}
+    labelled: tuple[Assigned, ...] = ()
+    obstacles: dict[str, str] = {}
     for rule in policy.guardrail:
         if rule.outcome == "failure":
             found[rule.name] = counts.failures(known.tallies)
@@ -151,11 +156,9 @@ def evidence(row: Trial, policy: Policy, known: Known, lake: Outcomes | None, no
 def _slow(rule: Guardrail, known: Known) -> tuple[Counts, str]:
     if rule.name in known.frozen:
         return counts.slow(known.tallies, known.frozen[rule.name]["first_slow_bin"]), ""
-    answers = sum(known.latency)
-    return (
-        Counts(),
-        f"{rule.name}: the champion has given {answers} of the {BASELINE_ANSWERS} answers that freeze its p{100 * (rule.quantile or 0):g}",
-    )
+    quantile, answers = 100 * (rule.quantile or 0.0), sum(known.latency)
+    wanting = f"the champion has given {answers} of the {BASELINE_ANSWERS} answers that freeze its p{quantile:g}"
+    return Counts(), f"{rule.name}: {wanting}"
 
 
 def _quality(

@@ -11,7 +11,7 @@ from shipway.endpoint import SqlEndpoints
 from shipway.endpoint.routes import compose
 from shipway.registry import SqlRegistry
 from shipway.rollout import counts, rows
-from shipway.rollout.decide import Decision, Evidence
+from shipway.rollout.evidence import Decision, Evidence
 from shipway.rollout.policy import Policy, Step, parse_policy
 from shipway.rollout.rows import Trial
 from shipway.terms import BASIS, FAILURES, Variant

@@ -6,16 +6,19 @@ its label is known, as it does for the champion: counting it earlier would compa
 Of a request with many rows the first one speaks, because rows of one request share their fate.
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 
-from shipway.rollout.decide import Assigned
-from shipway.stats.evalue import Segment
+from shipway.rollout.evidence import Assigned
+from shipway.stats.evalue import Floats, Segment
 from shipway.stats.paired import Pairs
 from shipway.terms import BASIS, Task
+
+Flags = npt.NDArray[np.bool_]
+Values = npt.NDArray[Any]
 
 SHADOW, FALLBACK, FORCED = 1, 2, 4
 OK = 200
@@ -23,121 +26,138 @@ FREEZE_ROWS = 100
 """So many labelled answers of the champion freeze its p90."""
 
 
-class Outcomes(Protocol):
-    """What a rollout asks of the lake; the tables are pyarrow's.
+class Table(Protocol):
+    """What is used of a pyarrow table."""
 
-    Laws: `outcomes` has one row per row of a primary request, with `truth` null while there is no label;
-    `pairs` has one per row of a request that both answered.
-    """
-
-    def outcomes(self, project: str, endpoint: str, *, since: float | None = None, rollout: str | None = None) -> Any:  # noqa: ANN401  -- a pyarrow table
-        """Return event_id, row, at, variant, version, rollout, restart, propensity, status, flags, label, prediction, truth."""
+    def column(self, name: str, /) -> Any:  # noqa: ANN401  -- a pyarrow array
+        """Return a column."""
         ...
 
-    def pairs(self, project: str, endpoint: str, *, rollout: str, restart: int) -> Any:  # noqa: ANN401  -- a pyarrow table
-        """Return event_id, row, champion_label, champion_prediction, challenger_label, challenger_prediction, challenger_status, truth."""
+
+class Outcomes(Protocol):
+    """What a rollout asks of the lake.
+
+    Laws: `outcomes` has one row per row of a primary request, with `truth` null while there is no label;
+    `pairs` has one per row of a request that the champion answered and the shadow scored.
+    """
+
+    def outcomes(self, project: str, endpoint: str, *, since: float | None = None, rollout: str | None = None) -> Table:
+        """Return answers: event_id, row, variant, version, rollout, restart, propensity, status, flags, label, prediction, truth."""  # noqa: E501  -- the columns
+        ...
+
+    def pairs(self, project: str, endpoint: str, *, rollout: str, restart: int) -> Table:
+        """Return pairs: event_id, row, {champion,challenger}_{label,prediction}, challenger_status, truth."""
         ...
 
 
 class Loss(Struct, frozen=True):
-    """How an answer is judged."""
+    """How answers are judged."""
 
     task: Task
-    above: float | None = None
-    """Regression: an error above this is bad. None while it is not frozen."""
+    above: float = 0.0
+    """Regression: an error above this is bad."""
     after_event: str = ""
     """Only later events count: the earlier ones froze `above`."""
 
-    def bad(self, label: object, prediction: object, truth: object) -> bool:
-        """Whether an answer was bad.
+    def counts(self, table: Table) -> Flags:
+        """Tell which rows may be judged: the first of a request, labelled, after those that froze the loss."""
+        truth = _column(table, "truth")
+        known: Flags = np.array([t is not None for t in truth], dtype=bool)
+        if self.task is Task.REGRESSION:
+            known &= np.isfinite(numbers(truth))
+        if self.after_event:
+            known &= _column(table, "event_id") > self.after_event
+        known &= _column(table, "row") == 0
+        return known
 
-        >>> Loss(Task.BINARY).bad("yes", None, "no"), Loss(Task.REGRESSION, above=2.0).bad(None, 5.0, "4")
-        (True, False)
+    def bad(self, label: Values, prediction: Values, truth: Values) -> Flags:
+        """Tell which answers were bad; no answer is.
+
+        >>> said, true = np.array(["yes", None], dtype=object), np.array(["yes", "no"], dtype=object)
+        >>> Loss(Task.BINARY).bad(said, said, true).tolist()
+        [False, True]
         """
-        if self.task is not Task.REGRESSION:
-            return _text(label) != _text(truth)
-        error = _error(prediction, truth)
-        return error is None or self.above is None or error > self.above
+        if self.task is Task.REGRESSION:
+            return ~(np.abs(numbers(prediction) - numbers(truth)) <= self.above)
+        return np.array(label != truth, dtype=bool)
 
 
-def _text(value: object) -> str:
-    """Write a label as classes are written: 1.0, 1 and "1" are one class."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+def numbers(values: Values) -> Floats:
+    """Read numbers from text or numbers; NaN for what is none.
 
-
-def _error(prediction: object, truth: object) -> float | None:
+    >>> numbers(np.array(["1.5", None, "many"], dtype=object)).tolist()
+    [1.5, nan, nan]
+    """
     try:
-        error = abs(float(str(prediction)) - float(str(truth)))
+        return values.astype(np.float64)
+    except (TypeError, ValueError):
+        return np.array([_number(v) for v in values], dtype=np.float64)
+
+
+def _number(value: object) -> float:
+    try:
+        return float(str(value))
     except ValueError:
-        return None
-    return error if np.isfinite(error) else None
+        return float("nan")
 
 
-def _rows(table: Any, names: Iterable[str]) -> Iterable[Mapping[str, Any]]:  # noqa: ANN401  -- a pyarrow table
-    columns = {name: table.column(name).to_pylist() for name in names}
-    for i in range(table.num_rows):
-        row = {name: values[i] for name, values in columns.items()}
-        if row["row"] == 0 and row["truth"] is not None:
-            yield row
+def _column(table: Table, name: str) -> Values:
+    values: Values = table.column(name).to_numpy(zero_copy_only=False)
+    return values
 
 
-def judged_pairs(table: Any, loss: Loss) -> Pairs:  # noqa: ANN401  -- a pyarrow table
+def judged_pairs(table: Table, loss: Loss) -> Pairs:
     """Count pairs whose label is known."""
-    names = ["event_id", "row", "truth", "challenger_status"]
-    names += [f"{arm}_{part}" for arm in ("champion", "challenger") for part in ("label", "prediction")]
-    worse = better = same = 0
-    for row in _rows(table, names):
-        if row["event_id"] <= loss.after_event:
-            continue
-        ours = loss.bad(row["champion_label"], row["champion_prediction"], row["truth"])
-        theirs = row["challenger_status"] != OK or loss.bad(
-            row["challenger_label"], row["challenger_prediction"], row["truth"]
-        )
-        worse += theirs and not ours
-        better += ours and not theirs
-        same += ours == theirs
-    return Pairs(worse=worse, better=better, same=same)
+    counts, truth = loss.counts(table), _column(table, "truth")
+
+    def bad(arm: str) -> Flags:
+        return loss.bad(_column(table, f"{arm}_label"), _column(table, f"{arm}_prediction"), truth)
+
+    ours = bad("champion")
+    theirs = bad("challenger") | (_column(table, "challenger_status") != OK)
+    return Pairs(
+        worse=int(np.sum(counts & theirs & ~ours)),
+        better=int(np.sum(counts & ours & ~theirs)),
+        same=int(np.sum(counts & (ours == theirs))),
+    )
 
 
-def judged_segments(table: Any, loss: Loss, restart: int) -> tuple[tuple[Segment, ...], tuple[Assigned, ...]]:  # noqa: ANN401  -- a pyarrow table
+def judged_segments(table: Table, loss: Loss, restart: int) -> tuple[tuple[Segment, ...], tuple[Assigned, ...]]:
     """Count labelled answers per propensity and arm; also how many labels each arm has, for the sample ratio."""
-    names = ["event_id", "row", "variant", "restart", "propensity", "status", "flags", "label", "prediction", "truth"]
-    sums: dict[int, dict[str, list[int]]] = {}
-    for row in _rows(table, names):
-        here = row["restart"] == restart and 0 < row["propensity"] < BASIS
-        if not here or row["flags"] & (SHADOW | FORCED) or row["event_id"] <= loss.after_event:
-            continue
-        failed = row["status"] != OK or bool(row["flags"] & FALLBACK)
-        bad = failed or loss.bad(row["label"], row["prediction"], row["truth"])
-        arm = "challenger" if row["variant"] == "challenger" else "champion"
-        counts = sums.setdefault(row["propensity"], {"champion": [0, 0], "challenger": [0, 0]})
-        counts[arm][0 if bad else 1] += 1
-    ordered = sorted(sums.items())
-    segments = tuple(Segment(p / BASIS, *arms["challenger"], *arms["champion"]) for p, arms in ordered)
-    labelled = tuple(Assigned(p, sum(arms["challenger"]), sum(arms["champion"])) for p, arms in ordered)
-    return segments, labelled
+    flags, propensity = _column(table, "flags"), _column(table, "propensity")
+    counts = loss.counts(table) & (_column(table, "restart") == restart)
+    counts &= (propensity > 0) & (propensity < BASIS) & (flags & (SHADOW | FORCED) == 0)
+    bad = loss.bad(_column(table, "label"), _column(table, "prediction"), _column(table, "truth"))
+    bad |= (_column(table, "status") != OK) | (flags & FALLBACK != 0)
+    challenger = _column(table, "variant") == "challenger"
+    segments, labelled = [], []
+    for share in sorted(set(propensity[counts].tolist())):
+        here = counts & (propensity == share)
+        segment = Segment(
+            propensity=share / BASIS,
+            challenger_bad=int(np.sum(here & challenger & bad)),
+            challenger_good=int(np.sum(here & challenger & ~bad)),
+            champion_bad=int(np.sum(here & ~challenger & bad)),
+            champion_good=int(np.sum(here & ~challenger & ~bad)),
+        )
+        segments.append(segment)
+        labelled.append(Assigned(int(share), segment.challenger, segment.champion))
+    return tuple(segments), tuple(labelled)
 
 
-def freeze(table: Any, version: int, rollout: str) -> Loss | None:  # noqa: ANN401  -- a pyarrow table
-    """Freeze the champion's p90 error from its first labelled answers; None while there are too few.
+def freeze(table: Table, version: int, rollout: str) -> Loss | None:
+    """Freeze the champion's p90 error from its labelled answers; None while there are too few.
 
     Answers from before the rollout are taken if there are enough; else the first of the rollout itself,
     which then are left out of the evidence.
     """
-    names = ["event_id", "row", "version", "rollout", "prediction", "truth", "flags"]
-    found = [
-        (row["rollout"] == rollout, row["event_id"], error)
-        for row in _rows(table, names)
-        if row["version"] == version
-        and not row["flags"] & (SHADOW | FALLBACK | FORCED)
-        and (error := _error(row["prediction"], row["truth"])) is not None
-    ]
-    before = [error for during, _, error in found if not during]
-    if len(before) >= FREEZE_ROWS:
-        return Loss(Task.REGRESSION, float(np.quantile(before, 0.9)))
-    if len(found) < FREEZE_ROWS:
+    errors = np.abs(numbers(_column(table, "prediction")) - numbers(_column(table, "truth")))
+    usable = (_column(table, "row") == 0) & (_column(table, "version") == version) & np.isfinite(errors)
+    usable &= _column(table, "flags") & (SHADOW | FALLBACK | FORCED) == 0
+    before = usable & (_column(table, "rollout") != rollout)
+    if np.sum(before) >= FREEZE_ROWS:
+        return Loss(Task.REGRESSION, float(np.quantile(errors[before], 0.9)))
+    if np.sum(usable) < FREEZE_ROWS:
         return None
-    last = max(event for _, event, _ in found)
-    return Loss(Task.REGRESSION, float(np.quantile([error for *_, error in found], 0.9)), last)
+    last = max(_column(table, "event_id")[usable].tolist())
+    return Loss(Task.REGRESSION, float(np.quantile(errors[usable], 0.9)), last)

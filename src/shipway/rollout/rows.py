@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from shipway.database import schema
 from shipway.errors import Missing
-from shipway.rollout.decide import Decision
+from shipway.rollout.evidence import Decision
 
 OPEN = ("running", "paused", "waiting")
 """States in which a rollout still may move traffic."""

@@ -1,6 +1,7 @@
 """Listening sockets that outlive every worker."""
 
 import socket
+from collections.abc import Sequence
 
 from shipway.errors import Unavailable
 
@@ -23,6 +24,15 @@ def bind_all(host: str, port: int, count: int) -> list[socket.socket]:
     port = probe.getsockname()[1]
     probe.close()
     return [_bind(host, port, shared=True) for _ in range(count)]
+
+
+def adopt(descriptors: Sequence[int]) -> list[socket.socket]:
+    """Take over listening sockets that the parent process holds: they outlive this process, and so do their queues."""
+    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    for sock in sockets:
+        sock.setblocking(False)
+        sock.set_inheritable(False)
+    return sockets
 
 
 def bind_one(host: str, port: int) -> socket.socket:

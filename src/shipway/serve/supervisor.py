@@ -27,7 +27,7 @@ from shipway.serve.claim import claim
 from shipway.serve.health import gauges, summary
 from shipway.serve.push import Pusher
 from shipway.serve.route.routefile import RouteFile, has_shadows
-from shipway.serve.sockets import bind_all, bind_one
+from shipway.serve.sockets import adopt, bind_all, bind_one
 from shipway.serve.tally import Tally
 from shipway.serve.transport.http import HttpServer
 from shipway.terms import FORMAT, Cell, CountsReport, RouteTable
@@ -56,6 +56,8 @@ class ServerOptions(Struct, frozen=True):
     admin_host: str = "127.0.0.1"
     admin_port: int = 8788
     workers: int = 1
+    listen: tuple[int, ...] = ()
+    """Descriptors of listening sockets, one per worker, that a parent holds open over a kill of this process."""
     control_url: str = ""
     token: str = ""
     counts_every_s: float = 0.25
@@ -80,7 +82,9 @@ class Supervisor:
         self._clock = clock
         self._time = loop.time
         self._claim = claim(options.folder, options.name)
-        self._sockets = bind_all(options.host, options.port, options.workers)
+        self._sockets = (
+            adopt(options.listen) if options.listen else bind_all(options.host, options.port, options.workers)
+        )
         self._admin_socket = bind_one(options.admin_host, options.admin_port)
         self._current: list[Child | None] = [None] * options.workers
         self._children: set[Child] = set()

@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     supervise.add_argument("--admin-host", default="127.0.0.1")
     supervise.add_argument("--admin-port", type=int, default=8788)
     supervise.add_argument("--workers", type=int, default=1)
+    supervise.add_argument("--listen", default="", help="descriptors of listening sockets that the parent holds")
     supervise.add_argument("--control-url", default="")
     supervise.add_argument("--token", default="")
     supervise.add_argument("--token-file", type=Path, help="read the token from here; it stays out of the process list")
@@ -109,6 +110,7 @@ def supervise(args: argparse.Namespace) -> int:
         admin_host=args.admin_host,
         admin_port=args.admin_port,
         workers=max(1, args.workers),
+        listen=tuple(int(descriptor) for descriptor in args.listen.split(",") if descriptor),
         control_url=args.control_url,
         token=args.token_file.read_text().strip() if args.token_file else args.token,
         counts_every_s=args.counts_every,
