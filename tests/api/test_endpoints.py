@@ -47,6 +47,7 @@ def test_settings_that_are_not_named_stay(deployed):
         ({"settings": {"nonsense": 1}}, "no setting 'nonsense'"),
         ({"settings": {"auto_promote": "yes"}}, '"yes" is no value for the endpoint setting auto_promote'),
         ({"settings": {"deadline_ms": -1}}, "-1 is no value for the endpoint setting deadline_ms"),
+        ({"settings": {"webhooks": ["example.org/hook"]}}, "endpoint setting webhooks"),
         ({"settings": {"sticky": "cookie:x"}}, "endpoint setting sticky"),
         ({"policies": {"nonsense": ""}}, "no policy called 'nonsense'"),
         ({"policies": {"rollout": "nonsense = 1"}}, "nonsense"),

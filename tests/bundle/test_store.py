@@ -77,6 +77,6 @@ def test_a_stored_bundle_that_was_changed_is_told_with_how_to_mend_it(packed, tm
 
     (place / "model/model.onnx").write_bytes(b"rot")
 
-    with pytest.raises(Tampered, match=r"model/model\.onnx was changed") as caught:
+    with pytest.raises(Tampered, match=r"is not what was packed: model/model\.onnx") as caught:
         store.audited(packed.digest)
     assert "push the folder" in caught.value.fix

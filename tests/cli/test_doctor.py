@@ -104,7 +104,8 @@ def test_a_server_that_fell_silent_is_named(shipway, control):
     assert "ago" in named(done)["server here"]["evidence"]
 
 
-def test_a_port_that_another_installation_uses_is_not_called_well(shipway, control, ports, monkeypatch, tmp_path):
+@pytest.mark.usefixtures("ports")
+def test_a_port_that_another_installation_uses_is_not_called_well(shipway, control, monkeypatch, tmp_path):
     monkeypatch.setenv("SHIPWAY_CONTROL_PORT", control.url.rsplit(":", 1)[1])
     monkeypatch.setenv("SHIPWAY_HOME", str(tmp_path / "another"))
 
@@ -125,7 +126,7 @@ def test_a_changed_bundle_is_found(shipway, control):
 
     assert "byte for byte" in named(sound)["bundles"]["evidence"]
     assert done.code == 3
-    assert "model/model.onnx was changed" in named(done)["bundle"]["evidence"]
+    assert "is not what was packed: model/model.onnx" in named(done)["bundle"]["evidence"]
     assert "push" in named(done)["bundle"]["fix"]
 
 

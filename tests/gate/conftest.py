@@ -37,17 +37,25 @@ def holdout():
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory, holdout):
-    """`good`, `same` (as good), `bad` (learnt the opposite), `guess` (learnt noise), and `amount`, a regressor."""
+    """One each: good, as good, learnt the opposite, learnt noise, with classes 0 and 1, a regressor."""
     folder, train = tmp_path_factory.mktemp("bundles"), make_rows(1)
     rng = np.random.default_rng(3)
     labels = np.array(train["answer"].to_pylist())
     flipped = train.set_column(2, "answer", pa.array(np.where(labels == "yes", "no", "yes")))
     noise = train.set_column(2, "answer", pa.array(rng.permutation(labels)))
+    coded = train.set_column(2, "answer", pa.array((labels == "yes").astype(int)))
     models = {
         "good": (fitted(LogisticRegression(), train, "answer"), "answer"),
         "same": (fitted(LogisticRegression(C=0.5), train, "answer"), "answer"),
         "bad": (fitted(LogisticRegression(), flipped, "answer"), "answer"),
         "guess": (fitted(LogisticRegression(), noise, "answer"), "answer"),
+        "coded": (fitted(LogisticRegression(), coded, "answer"), "answer"),
         "amount": (fitted(LinearRegression(), train, "amount"), "amount"),
     }
-    return {name: packed(folder / name, model, train, holdout, target) for name, (model, target) in models.items()}
+    made = {}
+    for name, (model, target) in models.items():
+        held = holdout
+        if name == "coded":
+            held = holdout.set_column(2, "answer", pa.array([int(v == "yes") for v in holdout["answer"].to_pylist()]))
+        made[name] = packed(folder / name, model, coded if name == "coded" else train, held, target)
+    return made

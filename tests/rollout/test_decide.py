@@ -170,7 +170,9 @@ def test_harm_needs_thirty_units_and_five_failures(counts, verdict):
     assert check.verdict == verdict
 
 
-@pytest.mark.parametrize(("choice", "action"), [("hold", "hold"), ("rollback", "rollback"), ("approve", "wait_approval")])
+@pytest.mark.parametrize(
+    ("choice", "action"), [("hold", "hold"), ("rollback", "rollback"), ("approve", "wait_approval")]
+)
 def test_after_the_longest_duration_the_policy_says_what_happens(choice, action):
     policy = parse_policy(TWO.replace("min_units = 200", f'on_timeout = "{choice}"\nmax_duration = "1h"'))
     undecided = Counts(segments=(Segment(0.5, 1, 20, 1, 20),))

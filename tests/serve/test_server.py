@@ -348,11 +348,10 @@ def test_worker_that_starts_without_room_on_the_disk_answers_and_counts_again_on
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux changes the limits of another process")
 def test_capture_that_stops_and_goes_on_says_so_once(home, start):
     home.publish(route(champion(home.bundle())))
-    server = start().wait()
+    server = start(options=("--seal-after", "60")).wait()
     worker = server.health()["pids"][0]
-    server.ask()
 
-    resource.prlimit(worker, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))  # room for the log alone
     until(lambda: server.ask()[0] == 200 and server.text().count("capture stopped") == 1, "the word")
     assert server.health()["capture_stopped"] or server.health()["capture_dropped"]
     time.sleep(2.5)  # longer than a retry

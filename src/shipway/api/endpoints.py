@@ -24,7 +24,7 @@ TAKES = {
     "sticky": "`header:NAME`, or nothing",
     "deadline_ms": "milliseconds, a whole number from 1 to 600000",
     "max_rows": "a whole number from 1",
-    "webhooks": "a list of URLs",
+    "webhooks": "a list of URLs that begin with http:// or https://",
     **dict.fromkeys(
         ("capture", "capture_required", "auto_promote", "auto_retrain", "require_gate", "public"), "true or false"
     ),

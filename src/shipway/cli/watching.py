@@ -7,7 +7,7 @@ import typer
 
 from shipway.cli.assignments import text
 from shipway.cli.frame import PLATFORM, Answer, Session, command, group, table
-from shipway.cli.wording import facts_text
+from shipway.cli.wording import facts_text, monitor_text
 
 app = group("Compare traffic with the reference.")
 alert_app = group("Check that alerts arrive.")
@@ -58,7 +58,7 @@ def status(session: Session, endpoint: Endpoint) -> Answer:
     )
     unknown = session.client.unknown_labels(endpoint)
     lost = f"\n{unknown['labels']:,} labels name events that never arrived; check the ids" if unknown["labels"] else ""
-    text_ = f"{facts_text(value)}{lost}\n\n{raised}".strip()
+    text_ = f"{monitor_text(value)}{lost}\n\n{raised}".strip()
     return Answer({**value, "signals": signals, "unknown_labels": unknown}, text_)
 
 

@@ -90,6 +90,41 @@ def facts_text(value: Mapping[str, Any]) -> str:
     return "\n".join(lines).strip()
 
 
+def monitor_text(value: Mapping[str, Any], *, most: int = 10) -> str:
+    """Write what a monitor knows: its sentence, what it compared, and the columns that changed most.
+
+    >>> column = {"column": "age", "sentence": "age: median 40, was 39", "log_e": 1.0, "distance": 0.02}
+    >>> known = {"sentence": "churn is as promised", "rows": 900, "windows": 2, "window": "1h", "bar": 2.0}
+    >>> print(monitor_text({**known, "columns": [column]}))
+    churn is as promised
+    900 rows in windows of 1h, 2 so far
+    <BLANKLINE>
+    column  difference  evidence  now
+    age     0.020       50 %      median 40, was 39
+    """
+    lines = [str(value["sentence"])]
+    if value.get("windows"):
+        lines.append(f"{value['rows']:,} rows in windows of {value['window']}, {value['windows']:,} so far")
+    if value.get("false_alarms"):
+        ignored = value["ignore_changes_below"]
+        lines.append(f"at most {value['false_alarms']} false; changes below {ignored:g} of the rows are ignored")
+    columns = value.get("columns", [])
+    if columns:
+        rows = [
+            [
+                seen["column"],
+                f"{seen['distance']:.3f}",
+                f"{100 * max(0.0, seen['log_e'] / value['bar']):.0f} %",
+                seen["sentence"].removeprefix(f"{seen['column']}: "),
+            ]
+            for seen in columns[:most]
+        ]
+        lines += ["", table(["column", "difference", "evidence", "now"], rows)]
+        if len(columns) > most:
+            lines.append(f"and {len(columns) - most} more that changed less (--json has all)")
+    return "\n".join(lines)
+
+
 def fact(name: str, said: object) -> object:
     """Write one fact: times as times, numbers with four digits.
 

@@ -123,9 +123,13 @@ def _add(tx: Connection, table: Any, keys: dict[str, Any], n: int, bins: tuple[i
 
 
 def _add_rollout(tx: Connection, added: dict[Key, tuple[int, tuple[int, ...]]]) -> None:
+    """Add to rollouts that exist at that endpoint; what is said of others must not wait for one of that name."""
+    r = schema.rollout
+    named = {key[2] for key in added if key[2]}
+    there = {tuple(row) for row in tx.execute(select(r.c.project, r.c.endpoint, r.c.id).where(r.c.id.in_(named)))}
     sums: dict[tuple[str, int, int, str, str], tuple[int, tuple[int, ...]]] = {}
-    for (_, _, rollout, restart, propensity, arm, _, outcome), (n, bins) in added.items():
-        if rollout:
+    for (project, endpoint, rollout, restart, propensity, arm, _, outcome), (n, bins) in added.items():
+        if (project, endpoint, rollout) in there:
             key = (rollout, restart, propensity, arm, outcome)
             past = sums.get(key, (0, ()))
             sums[key] = (past[0] + n, _plus(past[1], bins))
