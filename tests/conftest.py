@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A shared core may take a second for what needs a millisecond, which says nothing about the law under test.
+hypothesis.settings.register_profile("shared-cores", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("shared-cores")
 
 
 @pytest.fixture(scope="session")

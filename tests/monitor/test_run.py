@@ -1,5 +1,7 @@
 """A pass over the endpoints: every window once, every change told once, nothing lost to a restart."""
 
+from types import SimpleNamespace
+
 import msgspec
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from shipway import ledger, monitor
 from shipway.database import lease, schema
 from shipway.endpoint import SqlEndpoints
 from shipway.errors import Conflict, Rejected
+from shipway.serve import health as serve_health
 from shipway.stats import profile
 from shipway.terms import Signature
 
@@ -247,7 +250,10 @@ def test_a_server_that_stopped_reporting_raises_silence(house):
 
 
 def test_dropped_captures_are_told(house):
-    health = msgspec.json.encode({"workers": [{"capture_dropped": 4}, {"capture_dropped": 3}]}).decode()
+    lost = {"default/churn/champion": 4, "default/churn/challenger": 3, "default/other/champion": 100}
+    beat = {"connections": 1, "capture_stopped": "disk_full", "capture_dropped": lost}
+    worker = SimpleNamespace(health=beat, serving=True, process=SimpleNamespace(pid=1))
+    health = msgspec.json.encode(serve_health.summary([worker], None, restarts=0)).decode()
     with house.database.transaction() as tx:
         tx.execute(schema.server.insert().values(name="s1", seen_at=at(1), epoch=3, health=health))
 
@@ -334,3 +340,15 @@ def test_labels_for_events_nobody_captured_are_told_once_they_come(house):
     assert "9 labels came for events that were never captured" in signal.sentence
     watch(house, [4])
     assert house.signals() == []
+
+
+def test_the_first_look_after_a_rest_raises_no_silence(house):
+    with house.database.transaction() as tx:
+        tx.execute(schema.server.insert().values(name="s1", seen_at=at(1) - 600, epoch=3, health="{}"))
+    house.capture(0)
+
+    started = step(house, 1, listening_since=at(1) - 1)
+    later = step(house, 1, listening_since=at(1) - 300)
+
+    assert started == []
+    assert ["server s1 does not report" in signal.sentence for signal in later] == [True]

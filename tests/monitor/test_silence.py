@@ -64,3 +64,20 @@ def test_a_silence_that_lasts_is_told_once_and_a_second_one_joins_it():
     assert silent(heard(servers={"s1": NOW - 50}), POLICY, NOW, opened).status == "lasting"
     assert silent(heard(servers={"s1": NOW - 50, "s2": NOW - 50}), POLICY, NOW, opened).status == "updated"
     assert silent(heard(), POLICY, NOW, opened).status == "closed"
+
+
+RESTED = {"captured_last": NOW - 4 * HOUR, "answered_last": NOW - 4 * HOUR, "servers": {"s1": NOW - 4 * HOUR}}
+
+
+def test_a_platform_that_rested_raises_no_alarm_before_anybody_could_be_heard():
+    started = heard(**RESTED, listening_since=NOW - 5)
+    later = heard(**RESTED, listening_since=NOW - 3.5 * HOUR)
+
+    assert silent(started, POLICY, NOW, None) is None
+    assert silent(later, POLICY, NOW, None).details["silent"] == ["traffic", "server s1"]
+
+
+def test_a_restart_does_not_end_a_silence_that_was_told():
+    again = silent(heard(**RESTED, listening_since=NOW - 5), POLICY, NOW, Opened(NOW - HOUR, ("traffic", "server s1")))
+
+    assert again.status == "lasting"

@@ -192,7 +192,7 @@ class World:
                 now=self.now,
             )
 
-    def count(self, rollout, outcome="ok", n=1, *, arm="challenger", propensity=0, restart=0, latency_us=()):
+    def count(self, rollout, outcome="ok", n=1, *, arm="challenger", propensity=0, restart=0, latency_us=()):  # noqa: PLR0913 - a cell
         """Let a server count `n` more outcomes and push its totals."""
         version = 2 if arm == "challenger" else 1
         key = ("default", "churn", rollout, restart, propensity, arm, version, outcome)
@@ -286,6 +286,11 @@ def world(make_world):
 @pytest.fixture
 def list_lake():
     return ListLake()
+
+
+@pytest.fixture(scope="session")
+def make_list_lake():
+    return ListLake
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_a_key_that_would_be_ignored_is_refused_by_name(key, table):
     ],
 )
 def test_steps_that_do_not_lead_to_a_promotion_with_every_guardrail_are_refused(text, said):
-    with pytest.raises(Rejected, match="rollout.toml") as caught:
+    with pytest.raises(Rejected, match=r"rollout\.toml") as caught:
         parse_policy(text)
     assert said in str(caught.value)
 

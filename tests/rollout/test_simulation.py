@@ -46,7 +46,8 @@ def canary(policy, rng, worse, *, drift=True):
         share, rate = policy.step[step].share, base_rate(look, drift=drift)
         ours = rng.binomial(BATCH, share)
         bad = rng.binomial(ours, rate + worse), rng.binomial(BATCH - ours, rate)
-        arms[share] = arms.get(share, np.zeros(4, int)) + [bad[0], ours - bad[0], bad[1], BATCH - ours - bad[1]]
+        new = np.array([bad[0], ours - bad[0], bad[1], BATCH - ours - bad[1]])
+        arms[share] = arms.get(share, np.zeros(4, int)) + new
         seen.append(sum(arms.values()))
         units += BATCH
         decision = decide(policy, evidence(arms, step, before, look), float(look))
@@ -59,11 +60,17 @@ def canary(policy, rng, worse, *, drift=True):
 
 def evidence(arms, step, before, look):
     segments = tuple(Segment(share, *map(int, n)) for share, n in arms.items())
-    assigned = tuple(Assigned(round(1e4 * s.propensity), s.challenger, s.champion) for s in segments)
     return Evidence(
-        step=step, state="running", started_at=0.0, step_started_at=0.0, guardrails={"errors": Counts(segments=segments)},
-        assigned=assigned, units_before=before, last_unit_at=float(look), auto_promote=True,
-    )  # fmt: skip
+        step=step,
+        state="running",
+        started_at=0.0,
+        step_started_at=0.0,
+        guardrails={"errors": Counts(segments=segments)},
+        assigned=tuple(Assigned(round(1e4 * s.propensity), s.challenger, s.champion) for s in segments),
+        units_before=before,
+        last_unit_at=float(look),
+        auto_promote=True,
+    )
 
 
 def shadow(policy, rng, worse, better):

@@ -4,7 +4,7 @@ from math import exp, log
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipway.errors import Rejected
@@ -27,6 +27,7 @@ def expectation(log_e, share, challenger_rate, champion_rate):
     return sum(p * exp(log_e([s])) for p, s in zip((bad1, bad0, 1 - bad1 - bad0), one_unit(share), strict=True))
 
 
+@settings(deadline=None)
 @given(shares, rates, st.floats(0.0, 0.5), st.floats(0.0, 1.0))
 def test_harm_is_an_e_value_for_every_challenger_within_its_limit(share, champion, limit, part):
     challenger = champion + part * limit
@@ -36,6 +37,7 @@ def test_harm_is_an_e_value_for_every_challenger_within_its_limit(share, champio
     assert mean <= 1 + 1e-9
 
 
+@settings(deadline=None)
 @given(shares, rates, st.floats(0.0, 0.5), st.floats(0.0, 0.5))
 def test_margin_is_an_e_value_for_every_challenger_worse_by_the_margin_or_more(share, champion, margin, more):
     challenger = min(1.0, champion + margin + more)
@@ -46,6 +48,7 @@ def test_margin_is_an_e_value_for_every_challenger_worse_by_the_margin_or_more(s
     assert mean <= 1 + 1e-9
 
 
+@settings(deadline=None)
 @given(st.lists(segments, max_size=4), st.floats(-0.9, 0.9), st.floats(0.0, 0.9))
 def test_harm_falls_and_margin_grows_with_the_difference_asked_about(found, difference, more):
     larger = min(difference + more, 0.95)
@@ -57,6 +60,7 @@ def test_harm_falls_and_margin_grows_with_the_difference_asked_about(found, diff
 four = st.tuples(counts, counts, counts, counts)
 
 
+@settings(deadline=None)
 @given(shares, four, four)
 def test_two_stretches_at_one_propensity_weigh_what_their_sum_weighs(share, early, late):
     apart = [Segment(share, *early), Segment(share, *late)]
@@ -68,11 +72,13 @@ def test_two_stretches_at_one_propensity_weigh_what_their_sum_weighs(share, earl
     )
 
 
+@settings(deadline=None)
 @given(shares, counts, counts)
 def test_good_outcomes_alone_never_speak_of_harm(share, challenger, champion):
     assert evalue.log_e_harm([Segment(share, 0, challenger, 0, champion)]) == 0.0
 
 
+@settings(deadline=None)
 @given(shares, st.integers(0, 60), st.integers(0, 60))
 def test_the_ratio_engine_is_the_product_of_coin_flips_among_failures(share, ours, theirs):
     ratios = np.exp(np.linspace(np.log(1.05), np.log(20.0), 32))

@@ -4,7 +4,7 @@ from math import log
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipway.errors import Rejected
@@ -17,6 +17,7 @@ segments = st.builds(Segment, st.floats(0.02, 0.98), counts, counts, counts, cou
 pairs = st.builds(Pairs, counts, counts, counts)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 1000)), min_size=1))
 def test_wilson_holds_the_observed_rate_and_stays_between_0_and_1(found):
     bad, units = zip(*((min(b, n), n) for b, n in found), strict=True)
@@ -38,6 +39,7 @@ def test_wilson_knows_four_confidences_and_refuses_others():
         intervals.wilson([1], [2], confidence=0.5)
 
 
+@settings(deadline=None)
 @given(st.lists(segments, max_size=3), pairs)
 def test_the_bounds_are_where_the_e_values_cross(found, pairs):
     bar = log(2 / 0.05)
@@ -82,6 +84,7 @@ def test_the_interval_covers_the_truth_at_every_look_of_nearly_every_run():
     assert missed <= 6  # 3 expected at most; more than 6 would be a one in thirty accident
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(1, 200))
 def test_a_drift_common_to_both_arms_leaves_the_estimate_at_zero(early, late):
     ramp = [

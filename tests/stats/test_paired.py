@@ -3,7 +3,7 @@
 from math import exp, log
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipway.errors import Rejected
@@ -19,6 +19,7 @@ def expectation(log_e, worse, better):
     return sum(p * exp(log_e(pair)) for p, pair in zip((worse, better, 1 - worse - better), one, strict=True))
 
 
+@settings(deadline=None)
 @given(st.floats(0.0, 0.5), st.floats(0.0, 0.5))
 def test_both_sides_are_e_values_at_the_true_difference(worse, better):
     difference = worse - better
@@ -27,6 +28,7 @@ def test_both_sides_are_e_values_at_the_true_difference(worse, better):
     assert expectation(lambda p: paired.log_e_margin(p, margin=max(difference, -0.99)), worse, better) <= 1 + 1e-9
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400), st.integers(0, 400), st.integers(0, 4000), limits)
 def test_swapping_the_models_swaps_the_sides(worse, better, same, limit):
     harm = paired.log_e_harm(Pairs(worse, better, same), limit=limit)
@@ -34,6 +36,7 @@ def test_swapping_the_models_swaps_the_sides(worse, better, same, limit):
     assert harm == pytest.approx(paired.log_e_margin(Pairs(better, worse, same), margin=-limit), rel=1e-9, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400), st.integers(0, 400), st.integers(0, 4000))
 def test_equal_pairs_change_nothing_about_harm_and_speak_for_the_margin(worse, better, same):
     some, more = Pairs(worse, better, same), Pairs(worse, better, same + 100)

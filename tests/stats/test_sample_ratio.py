@@ -4,13 +4,14 @@ from math import log
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipway.errors import Rejected
 from shipway.stats.sample_ratio import log_bayes_factor
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.floats(0.01, 0.99))
 def test_the_order_of_arms_does_not_matter(a, b, share):
     assert log_bayes_factor([a, b], [share, 1 - share]) == pytest.approx(

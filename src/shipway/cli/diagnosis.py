@@ -111,7 +111,7 @@ def _home(settings: Settings) -> Iterator[Check]:
     yield Check(
         "disk",
         "ok" if enough else "warn",
-        f"{free / 2**30:.1f} GiB free",
+        f"{free / 2**30:.1f} GiB free" if free >= 2**30 else f"{free / 2**20:.0f} MiB free",
         "" if enough else "free space: captures stop when the disk is full",
     )
 

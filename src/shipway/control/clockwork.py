@@ -43,6 +43,11 @@ class Clockwork:
     failures: dict[str, str] = field(default_factory=dict)
     """Step -> its last error, until it succeeds again."""
     stop: threading.Event = field(default_factory=threading.Event)
+    listening_since: float = field(init=False)
+    """When this process began to hear of servers, Unix seconds."""
+
+    def __post_init__(self) -> None:
+        self.listening_since = self.platform.clock()
 
     def holds_lease(self) -> bool:
         """Take or renew the lease; False while another process has it."""
@@ -63,7 +68,11 @@ class Clockwork:
             self.last_commit = monotonic()
             self._run("commit captures", lambda: _commit(lake, database, now))
             self._run("commit labels", lambda: lake.commit_labels(database, now))
-        self._run("monitor", lambda: monitor.step(database, lake, platform.bundles, now, fence=fence))
+        since = self.listening_since
+        self._run(
+            "monitor",
+            lambda: monitor.step(database, lake, platform.bundles, now, fence=fence, listening_since=since),
+        )
         self._run("retrain", lambda: self._retrain(now))
         self._run("rollout", lambda: run.step(database, lake, platform.clock(), fence=fence))
         self._run("deliver", lambda: monitor.deliver(database, platform.clock()))

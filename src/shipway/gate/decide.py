@@ -17,6 +17,9 @@ from shipway.terms import Task, Verdict
 _COMPARED = {Task.BINARY: "accuracy", Task.MULTICLASS: "accuracy", Task.REGRESSION: "r2"}
 _BASELINE = {Task.BINARY: "auc", Task.MULTICLASS: "balanced_accuracy", Task.REGRESSION: "r2"}
 
+FEWEST_ROWS = 20
+"""Below this no metric decides: the bootstrap of five right answers has no width at all."""
+
 
 class Evaluation(Struct, frozen=True):
     """A model measured on rows: each metric with its bootstrap replicates, as `stats.metrics.replicate` gives them."""
@@ -24,6 +27,7 @@ class Evaluation(Struct, frozen=True):
     name: str
     task: Task
     classes: int
+    """How many classes occur in the rows; 0 for regression."""
     rows: int
     metrics: Metrics
 
@@ -90,6 +94,9 @@ def _overall(verdicts: Sequence[Verdict]) -> Verdict:
 def _check(
     check: Check, candidate: Evaluation, champion: Evaluation | None, confidence: float, obstacle: str
 ) -> CheckResult:
+    if check.kind != "rows" and candidate.rows < FEWEST_ROWS and not (check.kind == "champion" and champion is None):
+        sentence = f"{candidate.rows} rows are too few to judge a metric (at least {FEWEST_ROWS})"
+        return CheckResult(check.kind, "" if check.metric == "auto" else check.metric, Verdict.UNDECIDED, sentence)
     match check.kind:
         case "rows":
             return _rows(check, candidate)
@@ -119,8 +126,9 @@ def _threshold(check: Check, candidate: Evaluation, confidence: float) -> CheckR
 
 def _baseline(check: Check, candidate: Evaluation, confidence: float) -> CheckResult:
     metric = _BASELINE.get(candidate.task, "") if check.metric == "auto" else check.metric
-    if metric not in candidate.metrics:
+    if metric not in candidate.metrics or (metric == "balanced_accuracy" and candidate.classes < 2):
         return _absent(check, metric, candidate)
+    # A model that always says one class finds that class alone: one of those that occur, not of those it knows.
     trivial = {"auc": 0.5, "balanced_accuracy": 1.0 / max(candidate.classes, 1), "r2": 0.0}[metric]
     return _against(check, metric, interval(candidate.metrics[metric], confidence=confidence), trivial, at_least=True)
 
@@ -152,12 +160,19 @@ def _absent(check: Check, metric: str, candidate: Evaluation) -> CheckResult:
 
 
 def _against(check: Check, metric: str, measured: Measured, bound: float, *, at_least: bool) -> CheckResult:
-    verdict = _side(measured, bound, at_least=at_least)
+    verdict = _above(measured, bound) if check.kind == "baseline" else _side(measured, bound, at_least=at_least)
     asked = "at least" if at_least else "at most"
     what = "a trivial model reaches" if check.kind == "baseline" else f"{asked}"
     end = "" if check.kind == "baseline" else " asked"
     sentence = f"{metric} {measured.value:.4g} ({measured.low:.4g} to {measured.high:.4g}, {what} {bound:.4g}{end})"
     return CheckResult(check.kind, metric, verdict, sentence, measured.value, measured.low, measured.high, bound)
+
+
+def _above(measured: Measured, bound: float) -> Verdict:
+    """As `_side`, but to equal the bound is to miss it: a trivial model must not pass by being trivial."""
+    if measured.low > bound:
+        return Verdict.PASS
+    return Verdict.FAIL if measured.high <= bound else Verdict.UNDECIDED
 
 
 def _side(measured: Measured, bound: float, *, at_least: bool) -> Verdict:

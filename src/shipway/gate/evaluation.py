@@ -64,7 +64,7 @@ def run(
             f"the rows have no column {target!r} with the outcomes",
             fix=f"name it; the columns are {', '.join(table.column_names[:10])}",
         )
-    table = table.filter(pc.is_valid(table[target]))
+    table = table.filter(pc.invert(pc.is_null(table[target], nan_is_null=True)))
     judged = _evaluate(candidate, table, target, policy)
     champion, obstacle = _champion(champion_folder, candidate, table, target, policy)
     judgement = judge(judged, champion, policy, obstacle=obstacle)
@@ -126,12 +126,16 @@ def _evaluate(audited: AuditedBundle, table: pa.Table, target: str, policy: Poli
         replicates=policy.gate.replicates,
         seed=policy.gate.seed,
     )
-    return Evaluation(name or manifest.model, manifest.task, len(manifest.signature.classes), table.num_rows, metrics)
+    occurring = 0 if manifest.task is Task.REGRESSION else len(set(truth.tolist()))
+    return Evaluation(name or manifest.model, manifest.task, occurring, table.num_rows, metrics)
 
 
 def _truth(column: pa.ChunkedArray, task: Task, classes: tuple[str, ...]) -> npt.NDArray[Any]:
     if task is Task.REGRESSION:
-        return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+        try:
+            return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as exc:
+            raise Rejected(f"the outcomes are not numbers: {exc}", fix="name the column with the numbers") from exc
     values = column.to_pylist()
     if any(isinstance(v, float) for v in values):
         # 1.0 in a file is the class "1" where no class is called "1.0".
@@ -165,7 +169,7 @@ def _array(values: pa.ChunkedArray, column: Column) -> npt.NDArray[Any]:
         return np.array([None if v is None else str(v) for v in values.to_pylist()], dtype=object)
     try:
         cast = values.cast(_ARROW[column.datatype])
-    except pa.ArrowInvalid as exc:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as exc:
         raise Rejected(
             f"column {column.name!r} does not hold {column.datatype}: {exc}", fix="correct these cells of the table"
         ) from exc

@@ -47,6 +47,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"`confidence` is {self.confidence} and must lie between 0.5 and 1")
         if not 100 <= self.replicates <= 10_000:
             raise ValueError(f"`replicates` is {self.replicates} and must lie between 100 and 10,000")
+        if self.seed < 0:
+            raise ValueError(f"`seed` is {self.seed} and must be 0 or more")
 
 
 class Check(Struct, frozen=True, forbid_unknown_fields=True):

@@ -125,7 +125,7 @@ def facts(  # noqa: PLR0913 - where to look, and what is known already
         unknown_labels=state.unknown_new if state is not None else 0,
         is_captured=is_captured,
         servers={row.name: row.seen_at for row in servers if not health[row.name].get("stopped")},
-        dropped={name: int(known.get("capture_dropped") or 0) for name, known in health.items()},
+        dropped={name: _dropped(known, f"{project}/{endpoint}/") for name, known in health.items()},
     )
 
 
@@ -189,9 +189,13 @@ def _ends(tx: Connection, column: Any, where: Iterable[Any]) -> list[Any]:  # no
 
 
 def _health(text: str) -> dict[str, Any]:
-    """Read a server's health, with the workers' own numbers added up."""
     known: dict[str, Any] = msgspec.json.decode(text or "{}", type=dict[str, Any])
-    workers = known.get("workers")
-    each = workers.values() if isinstance(workers, dict) else workers if isinstance(workers, list) else []
-    dropped = sum(int(worker.get("capture_dropped") or 0) for worker in each if isinstance(worker, dict))
-    return {"capture_dropped": dropped} | known
+    return known
+
+
+def _dropped(health: dict[str, Any], mine: str) -> int:
+    """Count what a server could not record of one endpoint: its health names them as `project/endpoint/variant`."""
+    dropped = health.get("capture_dropped")
+    if not isinstance(dropped, dict):
+        return 0
+    return sum(n for arm, n in dropped.items() if arm.startswith(mine) and isinstance(n, int))

@@ -64,8 +64,21 @@ class Taken(Struct, frozen=True):
     has_window: bool
 
 
+class Look(Struct, frozen=True):
+    """One pass: when it is, by which right it writes, and since when anybody could be heard."""
+
+    now: float
+    fence: int | None
+    listening_since: float
+
+
 def step(
-    database: Database, lake: Outcomes | None, bundles: BundleStore, now: float, fence: int | None = None
+    database: Database,
+    lake: Outcomes | None,
+    bundles: BundleStore,
+    now: float,
+    fence: int | None = None,
+    listening_since: float = 0.0,
 ) -> list[Signal]:
     """Take every endpoint's monitor forward to `now`.
 
@@ -75,6 +88,8 @@ def step(
         bundles: where the references are.
         now: Unix seconds.
         fence: of the clockwork's lease; a holder that lost it writes nothing.
+        listening_since: when the control plane started, Unix seconds. Nobody was heard before, so that silence
+            counts from then: a platform that rested over night raises no alarm in the morning.
 
     Returns:
         Signals that were raised, or have new columns.
@@ -89,7 +104,7 @@ def step(
     failed: list[ShipwayError] = []
     for row, champion in zip(rows, champions, strict=True):
         try:
-            raised += _endpoint(database, lake, bundles, (row, champion), now, fence)
+            raised += _endpoint(database, lake, bundles, (row, champion), Look(now, fence, listening_since))
         except ShipwayError as exc:
             failed.append(exc)
     if failed:
@@ -109,14 +124,14 @@ def _endpoint(
     lake: Outcomes | None,
     bundles: BundleStore,
     served: tuple[EndpointRow, VersionRow],
-    now: float,
-    fence: int | None,
+    look: Look,
 ) -> list[Signal]:
     row, champion = served
+    now, fence = look.now, look.fence
     text = row.policies.get("monitor", "") or DEFAULT_TOML
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     watched = Watched(row, champion, parse_policy(text), digest)
-    known = _read(database, watched, now)
+    known = _read(database, watched, look)
     taken = _take(database, lake, bundles, watched, known, now)
     opened = known.signals.get("silence")
     quiet = silent(known.facts, watched.policy, now, opened.opened if opened else None)
@@ -138,7 +153,7 @@ def _endpoint(
         return _tell(tx, watched, known, findings, now)
 
 
-def _read(database: Database, watched: Watched, now: float) -> Read:
+def _read(database: Database, watched: Watched, look: Look) -> Read:
     """Read in one picture what decides whether there is anything to do."""
     row, digest = watched.row, watched.champion.digest
     with database.read() as tx:
@@ -146,7 +161,8 @@ def _read(database: Database, watched: Watched, now: float) -> Read:
         after = _sql.others(tx, row.project, row.name, digest) or 0.0
         first = _sql.first_bucket(tx, row.project, row.name, digest, after) if kept is None else None
         state, captured = kept.state if kept is not None else None, row.settings.capture
-        facts = _sql.facts(tx, row.project, row.name, digest, state=state, is_captured=captured, now=now)
+        facts = _sql.facts(tx, row.project, row.name, digest, state=state, is_captured=captured, now=look.now)
+        facts = msgspec.structs.replace(facts, listening_since=look.listening_since)
         return Read(kept, first, facts, _sql.open_signals(tx, row.project, row.name))
 
 

@@ -4,7 +4,7 @@ Pure, as `shipway.monitor.decide` is. Silence is certain, not probable, so it ne
 where there was something to hear before.
 """
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from shipway.monitor.changes import moment
 from shipway.monitor.decide import Finding, Opened, status_of
@@ -29,6 +29,8 @@ class Facts(Struct, frozen=True):
     """Server -> its last heartbeat."""
     dropped: dict[str, int] = {}
     """Server -> captures it had to drop."""
+    listening_since: float = 0.0
+    """When the control plane started: who was silent before that may have been speaking to nobody."""
 
 
 def silent(facts: Facts, policy: Policy, now: float, opened: Opened | None) -> Finding | None:
@@ -36,6 +38,8 @@ def silent(facts: Facts, policy: Policy, now: float, opened: Opened | None) -> F
 
     All silences of one endpoint are one finding, whose sentence names each of them.
     """
+    if opened is not None:
+        facts = structs.replace(facts, listening_since=0.0)  # a restart does not end a silence that was told
     quiet = [*_pipeline(facts, policy, now), *_servers(facts, policy, now)]
     if not quiet:
         if opened is None:
@@ -57,7 +61,7 @@ def _pipeline(facts: Facts, policy: Policy, now: float) -> list[tuple[str, float
     first, last = min(firsts), max(lasts)
     quiet = []
     patience = seconds(rule.no_traffic_after)
-    if now - last > patience and last - first >= patience:
+    if now - max(last, facts.listening_since) > patience and last - first >= patience:
         quiet.append(("traffic", last, f"no request since {moment(last)}"))
     if facts.is_captured and facts.answered_last is not None and facts.answered_first is not None:
         heard = facts.captured_last or facts.answered_first
@@ -77,7 +81,7 @@ def _servers(facts: Facts, policy: Policy, now: float) -> list[tuple[str, float,
     lost = [
         (f"server {server}", at, f"server {server} does not report since {moment(at)}")
         for server, at in sorted(facts.servers.items())
-        if now - at > patience
+        if now - max(at, facts.listening_since) > patience
     ]
     dropped = [
         (f"captures of {server}", now, f"server {server} had to drop {n:,} captures")

@@ -66,16 +66,30 @@ def _fuses(tx: Connection, row: Trial) -> tuple[str, ...]:
 
     A server closes its fuses with each newer route table, so what it said of an older one is another story.
     """
-    r, s = schema.route, schema.server
-    began: int | None = tx.execute(select(func.min(r.c.epoch)).where(r.c.issued_at >= row.step_started_at)).scalar()
-    if began is None:
+    mine, s = f"{row.model}:{row.challenger}", schema.server
+    said = [
+        (server.name, server.epoch, why)
+        for server in tx.execute(select(s.c.name, s.c.epoch, s.c.health).order_by(s.c.name))
+        if (why := msgspec.json.decode(server.health).get("fuses", {}).get(mine, ""))
+    ]
+    if not said:
         return ()
-    mine = f"{row.model}:{row.challenger}"
-    found = []
-    for name, text in tx.execute(select(s.c.name, s.c.health).where(s.c.epoch >= began).order_by(s.c.name)):
-        if why := msgspec.json.decode(text).get("fuses", {}).get(mine, ""):
-            found.append(f"server {name} stopped asking {mine} after {' '.join(why.split())[:200]}")
-    return tuple(found)
+    began = _first_epoch(tx, row)
+    return tuple(
+        f"server {name} stopped asking {mine} after {' '.join(why.split())[:200]}"
+        for name, epoch, why in said
+        if began is not None and epoch >= began
+    )
+
+
+def _first_epoch(tx: Connection, row: Trial) -> int | None:
+    """Return the number of the route table with which the step reached servers."""
+    r = schema.route
+    ours = r.c.body.contains(f'"rollout":{msgspec.json.encode(row.id).decode()}', autoescape=True)
+    found: int | None = tx.execute(
+        select(func.min(r.c.epoch)).where(r.c.issued_at >= row.step_started_at, ours)
+    ).scalar()
+    return found
 
 
 def frozen_now(row: Trial, policy: Policy, known: Known, lake: Outcomes | None) -> list[dict[str, Any]]:

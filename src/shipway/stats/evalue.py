@@ -106,6 +106,13 @@ def margin_curve(segments: Iterable[Segment], margins: Floats) -> Floats:
     return log_mean_exp(wealth)
 
 
+def _check(limit: float) -> None:
+    if not -1.0 < limit < 1.0:
+        raise Rejected(
+            f"a difference of {limit} cannot be tested on rates", fix="give a fraction between -1 and 1, e.g. 0.01"
+        )
+
+
 def log_e_harm(segments: Iterable[Segment], *, limit: float = 0.0) -> float:
     """Weigh the evidence against "the challenger's failure rate exceeds the champion's by at most `limit`".
 
@@ -114,7 +121,7 @@ def log_e_harm(segments: Iterable[Segment], *, limit: float = 0.0) -> float:
 
     Args:
         segments: outcomes per propensity; one of each is enough, order does not matter.
-        limit: tolerated excess as a fraction, in [0, 1); 0.01 is one point.
+        limit: tolerated excess as a fraction in (-1, 1); 0.01 is one point.
 
     Returns:
         Natural logarithm of the e-value; 0 without data.
@@ -127,6 +134,7 @@ def log_e_harm(segments: Iterable[Segment], *, limit: float = 0.0) -> float:
     >>> round(log_e_harm([bad]), 2), log_e_harm([])
     (6.96, 0.0)
     """
+    _check(limit)
     return float(harm_curve(segments, np.array(limit)))
 
 
@@ -149,6 +157,7 @@ def log_e_margin(segments: Iterable[Segment], *, margin: float) -> float:
     >>> round(log_e_margin([clean], margin=0.01), 2)
     3.48
     """
+    _check(margin)
     return float(margin_curve(segments, np.array(margin)))
 
 

@@ -101,7 +101,8 @@ def difference(segments: Sequence[Segment], pairs: Pairs | None = None, *, alpha
         alpha: chance of ever missing, in (0, 1).
 
     Returns:
-        Bounds as fractions in [-1, 1].
+        Bounds as fractions in [-1, 1]. `low` above `high` means that no one difference fits: it changed
+        between stretches of different propensity.
 
     >>> few = Segment(propensity=0.5, challenger_bad=30, challenger_good=470, champion_bad=5, champion_good=495)
     >>> low, high = difference([few])

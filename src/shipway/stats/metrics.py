@@ -124,11 +124,15 @@ def regression(truth: Floats, prediction: Floats, weights: Floats) -> Metrics:
     """
     total = weights.sum(axis=1)
     residual = truth - prediction
-    mean = weights @ truth / total
+    # Spread is taken about the mean of all rows: of numbers like 1e9 +- 1 the plain squares keep no digit of it.
+    centred = truth - truth.mean()
+    mean = weights @ centred / total
     squared = weights @ residual**2
-    spread = weights @ truth**2 - total * mean**2
+    around = weights @ centred**2
+    spread = around - total * mean**2
     # Below this the spread is rounding noise: all rows drawn were equal, and there is nothing to explain.
-    spread = np.where(spread > 1e-12 * (weights @ truth**2), spread, 0.0)
+    noise = 1e-12 * around + total * (4 * np.finfo(np.float64).eps * np.abs(truth).max()) ** 2
+    spread = np.where(spread > noise, spread, 0.0)
     return {
         "rmse": np.sqrt(squared / total),
         "mae": weights @ np.abs(residual) / total,
@@ -139,6 +143,16 @@ def regression(truth: Floats, prediction: Floats, weights: Floats) -> Metrics:
 def _indices(labels: npt.NDArray[np.generic], classes: Sequence[str], unknown: int) -> npt.NDArray[np.int64]:
     position = {name: i for i, name in enumerate(classes)}
     return np.array([position.get(str(v), unknown) for v in labels.tolist()], dtype=np.int64)
+
+
+def _finite(numbers: Floats, what: str) -> None:
+    # A NaN sorts above every score and would make an AUC up; the other metrics would just vanish.
+    wrong = int(np.count_nonzero(~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)))
+    if wrong:
+        raise Rejected(
+            f"{wrong} of {len(numbers)} {what} are not finite, so no metric can be measured",
+            fix="leave out rows whose outcome is unknown; a model must answer a finite number to every row",
+        )
 
 
 def replicate(
@@ -166,7 +180,7 @@ def replicate(
         Per metric an array of shape (1 + replicates,); the first element is the metric itself.
 
     Raises:
-        Rejected: no rows, or a task without metrics.
+        Rejected: no rows, a task without metrics, or a number that is not finite.
     """
     rows = len(truth)
     if rows == 0:
@@ -174,10 +188,13 @@ def replicate(
     if task is Task.REGRESSION:
         numbers = np.asarray(truth, dtype=np.float64)
         predicted = np.asarray(outputs["prediction"], dtype=np.float64)
+        _finite(numbers, "known outcomes")
+        _finite(predicted, "predictions")
     elif task in (Task.BINARY, Task.MULTICLASS):
         # Two unknowns never agree: an answer outside the classes is wrong whatever the truth is.
         known, said = _indices(truth, classes, -1), _indices(outputs["label"], classes, -2)
         probability = np.asarray(outputs["probability"], dtype=np.float64)
+        _finite(probability, "rows of probabilities")
     else:
         raise Rejected(
             f"no metric is defined for a model of task {task.value!r}",

@@ -45,9 +45,9 @@ def test_a_start_puts_the_challenger_into_the_split_as_a_shadow_that_answers_nob
 
 def test_without_counts_every_look_holds_and_nothing_moves(house, policy_text):
     name = house.start(policy_text(shadow=True))
-    epoch = epoch(house)
+    before = epoch(house)
     assert [d.action for _ in range(5) for d in house.step()] == ["hold"] * 5
-    assert (house.trial(name).step, epoch(house), house.entries("rollout.decided")) == (0, epoch, [])
+    assert (house.trial(name).step, epoch(house), house.entries("rollout.decided")) == (0, before, [])
 
 
 def test_enough_requests_take_a_rollout_through_every_step_to_a_promotion(house, policy_text):
@@ -175,9 +175,9 @@ def test_a_person_may_promote_or_roll_back_and_not_do_it_twice(house, policy_tex
     name = house.start(policy_text())
     house.act("rollback", name)
     assert (house.shares(), house.trial(name).state) == ({"champion": (1, 10_000)}, "rolled_back")
-    for verb in (run.rollback, run.promote, run.pause, run.resume, run.approve):
+    for verb in ("rollback", "promote", "pause", "resume", "approve"):
         with pytest.raises(Conflict, match="it is rolled back"):
-            house.do(verb, name)
+            house.act(verb, name)
     again = house.start(policy_text())
     house.act("promote", again)
     assert (house.endpoint().champion, house.endpoint().previous, house.trial(again).state) == (2, 1, "promoted")
@@ -199,7 +199,7 @@ def test_rolling_back_an_endpoint_ends_its_rollout_and_leaves_its_champion(house
     assert (row.champion, row.rollout, house.trial(name).state) == (1, "", "rolled_back")
 
 
-def test_an_endpoint_without_an_earlier_champion_says_so(house, policy_text):
+def test_an_endpoint_without_an_earlier_champion_says_so(house):
     with house.database.transaction() as tx, pytest.raises(Conflict, match="has had no champion before churn:1"):
         rollout.rollback_endpoint(tx, "default", "churn", "ann", house.now)
 
@@ -292,9 +292,11 @@ def test_every_webhook_is_told_how_a_rollout_ended(house, policy_text):
     assert (target, msgspec.json.decode(body)["sentence"]) == ("https://example.org/hook", "too slow")
 
 
-def test_the_challenger_alias_starts_a_rollout_by_itself_once(house, policy_text):
+def test_the_challenger_alias_starts_a_rollout_by_itself_once(house):
     with house.database.transaction() as tx:
-        SqlRegistry(tx).move_alias("default", "churn", "challenger", 3, seen=None, by="ann", why="", now=house.now)
+        registry = SqlRegistry(tx)
+        registry.attach("default", registry.version("default", "churn", 3).digest, "gate", {}, Verdict.PASS, house.now)
+        registry.move_alias("default", "churn", "challenger", 3, seen=None, by="ann", why="", now=house.now)
     house.step()
     assert house.endpoint().rollout == "churn-1"
     house.act("rollback", "churn-1")
