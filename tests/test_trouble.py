@@ -10,6 +10,7 @@ import pickle
 import resource
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 import time
@@ -275,6 +276,20 @@ def test_a_full_disk_stops_what_must_be_written_says_so_and_passes(place):
     assert answered == 200
     until(lambda: shipway("label", "cells", "--key", "order-7", "--value", "benign").code == 0, "room")
     until(lambda: place.call(place.control, "GET", "/v1/health")[1]["ok"], "every step of the control plane")
+
+
+def test_a_platform_that_rested_over_night_raises_no_alarm_in_the_morning(place):
+    assert shipway("down").code == 0
+    with contextlib.closing(sqlite3.connect(place.home / "shipway.db")) as database:
+        database.execute("update server set seen_at = seen_at - 36000")
+        database.commit()
+
+    begun = shipway("up", "--detach")
+
+    assert begun.code == 0, begun
+    until(lambda: "server local reported" in shipway("doctor").out, "the server's report")
+    until(lambda: place.call(place.control, "GET", "/v1/health")[1]["ok"], "every step of the control plane")
+    assert "does not report" not in (place.home / "logs" / "control.log").read_text()
 
 
 class Callers:

@@ -180,6 +180,13 @@ def test_after_the_longest_duration_the_policy_says_what_happens(choice, action)
     assert (decision.action, decision.rule) == (action, "timeout")
 
 
+@pytest.mark.parametrize("choice", ["hold", "rollback", "approve"])
+def test_a_challenger_that_has_passed_is_promoted_even_after_the_longest_duration(choice):
+    policy = parse_policy(TWO.replace("min_units = 200", f'on_timeout = "{choice}"\nmax_duration = "1h"'))
+
+    assert act(evidence(last_unit_at=3600.0), policy, 3601.0).action == "promote"
+
+
 def test_what_a_shadow_has_shown_counts_in_the_canary():
     half = Counts(Pairs(same=150), (Segment(0.5, 0, 150, 0, 150),))
     shadow = act(evidence(errors=Counts(half.pairs))).checks[0].log_e_margin

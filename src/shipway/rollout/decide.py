@@ -187,12 +187,19 @@ def _alarm(checks: tuple[Check, ...], evidence: Evidence) -> _Verdict | None:
 
 
 def _progress(policy: Policy, evidence: Evidence, checks: tuple[Check, ...], now: float) -> _Verdict:
-    step = policy.step[evidence.step]
-    in_step = evidence.units - evidence.units_before
     if evidence.state == "waiting":
         return _Verdict("hold", "waiting", "Waiting for a person to approve the promotion; a rollback stays armed.")
-    if now - evidence.started_at > seconds(policy.rollout.max_duration):
+    verdict = _in_step(policy, evidence, checks, now)
+    # Time ends a rollout only while it is undecided: what has been shown by then is worth what it was worth before.
+    over = now - evidence.started_at > seconds(policy.rollout.max_duration)
+    if over and verdict.action in ("hold", "advance"):
         return _timeout(policy, checks, f"{policy.rollout.max_duration} are over")
+    return verdict
+
+
+def _in_step(policy: Policy, evidence: Evidence, checks: tuple[Check, ...], now: float) -> _Verdict:
+    step = policy.step[evidence.step]
+    in_step = evidence.units - evidence.units_before
     if in_step <= 0:
         return _Verdict("hold", "no_data", f"Held: no request has reached this {step.kind} step yet.")
     silent = now - evidence.last_unit_at
