@@ -1,5 +1,6 @@
 """Endpoints: what runs, deploy, settings, instant rollback."""
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -19,6 +20,8 @@ from shipway.settings import Settings
 from shipway.terms import name, ref
 
 router = APIRouter(tags=["endpoints"])
+
+WEBHOOK = re.compile(r"https?://[^\s/]+")
 
 TAKES = {
     "sticky": "`header:NAME`, or nothing",
@@ -156,13 +159,22 @@ def changed(before: EndpointSettings, wanted: dict[str, Any]) -> EndpointSetting
     for unknown in sorted(set(wanted) - known):
         raise Rejected(f"endpoints have no setting {unknown!r}", fix=f"settings are {', '.join(sorted(known))}")
     try:
-        return msgspec.convert({**msgspec.to_builtins(before), **wanted}, EndpointSettings)
+        after = msgspec.convert({**msgspec.to_builtins(before), **wanted}, EndpointSettings)
     except msgspec.ValidationError as exc:
         key = next((key for key in wanted if f"$.{key}" in str(exc)), "")
         if not key:
             raise Rejected(f"the settings do not fit: {exc}", fix="`shipway endpoint show` lists them") from exc
-        shown = msgspec.json.encode(wanted[key]).decode()[:80]
-        raise Rejected(f"{shown} is no value for the endpoint setting {key}", fix=f"it takes {TAKES[key]}") from exc
+        raise _no_value(key, wanted[key]) from exc
+    # Asked of what comes in, not of what is kept: a kept value that a later rule forbids must stay readable.
+    strange = [url for url in after.webhooks if "webhooks" in wanted and not WEBHOOK.match(url)]
+    if strange:
+        raise _no_value("webhooks", strange[0])
+    return after
+
+
+def _no_value(key: str, value: object) -> Rejected:
+    shown = msgspec.json.encode(value).decode()[:80]
+    return Rejected(f"{shown} is no value for the endpoint setting {key}", fix=f"it takes {TAKES[key]}")
 
 
 def checked(policies: dict[str, str]) -> dict[str, str]:

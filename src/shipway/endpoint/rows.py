@@ -24,7 +24,7 @@ class EndpointSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Promote when the test says so, without asking."""
     auto_retrain: bool = False
     """Retrain when a signal asks, without asking."""
-    webhooks: tuple[Annotated[str, Meta(pattern=r"^https?://[^\s/]+")], ...] = ()
+    webhooks: tuple[str, ...] = ()
     """URLs that are told of signals and decisions."""
     require_gate: bool = True
     """Deploy only versions with a gate verdict of pass."""
