@@ -2,6 +2,7 @@ import http.server
 import json
 import socket
 import threading
+import time
 
 import pytest
 from sqlalchemy import text
@@ -91,6 +92,21 @@ def test_a_home_that_cannot_be_made_is_found(shipway, tmp_path, monkeypatch):
 
     assert done.code == 3
     assert "not writable" in done.out
+
+
+@pytest.mark.usefixtures("ports")
+@pytest.mark.parametrize(("age_s", "state"), [(1.0, "ok"), (60.0, "warn")])
+def test_a_server_may_lag_behind_a_table_that_was_just_made_and_not_behind_an_older_one(shipway, control, age_s, state):
+    with control.platform.database.transaction() as tx:
+        tx.execute(
+            text("insert into server (name, seen_at, epoch, health) values ('here', :now, 0, '{}')"),
+            {"now": time.time()},
+        )
+        tx.execute(
+            text("insert into route (epoch, issued_at, body) values (9, :at, '{}')"), {"at": time.time() - age_s}
+        )
+
+    assert named(shipway("doctor", "--json"))["server here"]["state"] == state
 
 
 @pytest.mark.usefixtures("ports")

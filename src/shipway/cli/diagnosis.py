@@ -27,6 +27,9 @@ FULL_DISK_BYTES = 16 * 2**20
 STALE_S = 30.0
 """A server that has not reported for this long is not running."""
 
+ON_ITS_WAY_S = 5.0
+"""A route table younger than this need not have reached every server, nor their answer us."""
+
 _PACKAGES = (
     "numpy",
     "onnxruntime",
@@ -284,7 +287,10 @@ def _heartbeats(tx: Connection) -> Iterator[Check]:
     from shipway.wiring.platform import clock
 
     now = clock()
-    newest = tx.exec_driver_sql("select coalesce(max(epoch), 0) from route").scalar_one()
+    # A table that was made a moment ago may be on its way to the server, and the server's word of it on its way back.
+    newest = tx.exec_driver_sql(
+        "select coalesce(max(epoch), 0) from route where issued_at < ?", (now - ON_ITS_WAY_S,)
+    ).scalar_one()
     rows = tx.exec_driver_sql("select name, seen_at, epoch from server order by name").all()
     if not rows:
         yield Check("servers", "ok", "none has reported yet; `shipway up` starts one")
