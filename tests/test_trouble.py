@@ -92,15 +92,16 @@ class Place:
 
     def pid(self, part):
         """Process id of one process of the platform, by its command line below `up`."""
-        below = {int((self.home / "up.lock").read_text())}
-        found = []
-        for stat in sorted(Path("/proc").glob("[0-9]*/stat"), key=lambda path: int(path.parent.name)):
+        parents, commands = {}, {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
-                pid, parent = int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
-                if parent in below:
-                    below.add(pid)
-                    command = (stat.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    found += [pid] if f" {part} " in command else []
+                parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+                commands[int(stat.parent.name)] = (stat.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        below, grown = {int((self.home / "up.lock").read_text())}, set()
+        while below != grown:  # process numbers start again at the bottom some day, so a child may have the lower one
+            grown = set(below)
+            below |= {pid for pid, parent in parents.items() if parent in grown}
+        found = [pid for pid in sorted(below) if f" {part} " in commands.get(pid, "")]
         return found[0] if found else 0
 
 
